@@ -1,0 +1,235 @@
+/* attention_dot.c - attention over whole segments by integer products (docs/quantised.md, "Attention").
+ *
+ * A head's keys and values become panels of bytes once. Tiles of six queries then walk them in blocks of ES_BLOCK_KEYS:
+ * scores are one integer product, weights become bytes as softmax makes them, outputs are another integer product.
+ */
+#include "compute/cpu/device.h"
+
+#include <math.h>
+
+#define BLOCK ES_BLOCK_KEYS
+#define TILES (ES_TILE_ROWS / ES_DOT_ROWS) /* of one task */
+
+typedef struct heads {
+    es_cpu *cpu;
+    const float *qkv; /* [rows, 3, heads, dim] */
+    float *y;         /* [rows, heads, dim] */
+    size_t rows, heads, dim;
+    size_t depth, group;            /* dim padded to whole groups of the score product */
+    size_t outputs;                 /* panels that hold dim */
+    size_t key_panel, value_block;  /* bytes of 32 keys; of ES_WEIGH keys' part of 32 outputs */
+    size_t keys, values, head_size; /* bytes a head: keys, values, both */
+    size_t first;                   /* the first head that is in `room` */
+    uint8_t *room;                  /* [heads at once][keys: panels of 32][values: panels of 32 outputs] */
+} heads;
+
+/* 32 numbers' signed bytes a [group / 4][32][4] with their scales and sums become a block of unsigned ones. */
+static void to_block(uint8_t *block, size_t group, const int8_t *a, const float *scale)
+{
+    size_t bytes = es_dot_weight_bytes(group, 8);
+    float bias[ES_DOT_COLS];
+    for (size_t i = 0; i < bytes; i++)
+        block[i] = (uint8_t)a[i] ^ 128u;
+    for (size_t i = 0; i < ES_DOT_COLS; i++)
+        bias[i] = -128.0f * scale[i];
+    memcpy(block + bytes, scale, sizeof bias);
+    memcpy(block + bytes + sizeof bias, bias, sizeof bias);
+}
+
+/* What all keys have in common adds the same to all of a query's scores: it need not be kept. */
+static void mean_key(const heads *h, size_t head, float *mean)
+{
+    memset(mean, 0, h->dim * sizeof *mean);
+    for (size_t i = 0; i < h->rows; i++) {
+        const float *key = h->qkv + ((i * 3 + 1) * h->heads + head) * h->dim;
+        for (size_t j = 0; j < h->dim; j++)
+            mean[j] += key[j];
+    }
+    for (size_t j = 0; j < h->dim; j++)
+        mean[j] /= (float)h->rows;
+}
+
+/* Up to 32 keys from `row` on, without what they have in common. */
+static void pack_keys(const heads *h, es_scratch *s, uint8_t *panel, size_t head, size_t row, const float *mean)
+{
+    size_t groups = h->depth / h->group, count = es_least(ES_DOT_COLS, h->rows - row);
+    float scale[ES_HEAD_DIM_MAX / 32 * ES_DOT_COLS], sum[ES_HEAD_DIM_MAX / 32 * ES_DOT_COLS];
+    int8_t *a = (int8_t *)s->values;
+    memset(s->keys, 0, ES_DOT_COLS * h->depth * sizeof *s->keys);
+    for (size_t i = 0; i < count; i++) {
+        const float *key = h->qkv + (((row + i) * 3 + 1) * h->heads + head) * h->dim;
+        for (size_t j = 0; j < h->dim; j++)
+            s->keys[i * h->depth + j] = key[j] - mean[j];
+    }
+    h->cpu->dot.quantise(a, scale, sum, s->keys, h->depth, ES_DOT_COLS, h->depth, h->group);
+    for (size_t g = 0; g < groups; g++)
+        to_block(panel + g * es_dot_block_bytes(h->group, 8, false), h->group, a + g * h->group * ES_DOT_COLS,
+                 scale + g * ES_DOT_COLS);
+}
+
+/* Outputs [from, from + 32) of up to ES_WEIGH keys' values from `row` on. */
+static void pack_values(const heads *h, es_scratch *s, uint8_t *block, size_t head, size_t row, size_t from)
+{
+    size_t n = es_least(ES_DOT_COLS, h->dim - from), count = es_least(ES_WEIGH, h->rows - row), nr = h->cpu->k.nr;
+    const float *values = h->qkv + ((row * 3 + 2) * h->heads + head) * h->dim + from;
+    size_t stride = 3 * h->heads * h->dim;
+    float scale[ES_DOT_COLS], sum[ES_DOT_COLS], *panel = s->panel;
+    int8_t a[ES_WEIGH * ES_DOT_COLS];
+    memset(s->keys, 0, ES_DOT_COLS * ES_WEIGH * sizeof *s->keys); /* [32 outputs][keys] */
+    for (size_t first = 0; first < count; first += nr) {
+        size_t some = es_least(nr, count - first);
+        h->cpu->k.pack_f32(panel, (const uint8_t *)(values + first * stride), stride * sizeof *values, some, n);
+        for (size_t j = 0; j < n; j++)
+            memcpy(s->keys + j * ES_WEIGH + first, panel + j * nr, some * sizeof *panel);
+    }
+    h->cpu->dot.quantise(a, scale, sum, s->keys, ES_WEIGH, ES_DOT_COLS, ES_WEIGH, ES_WEIGH);
+    to_block(block, ES_WEIGH, a, scale);
+}
+
+static uint8_t *value_panel(const heads *h, size_t head, size_t output)
+{
+    return h->room + (head - h->first) * h->head_size + h->keys + output * (h->values / h->outputs);
+}
+
+static void pack_head(void *context, size_t task, size_t worker)
+{
+    const heads *h = context;
+    size_t head = h->first + task;
+    es_scratch *s = &h->cpu->scratch[worker];
+    float mean[ES_HEAD_DIM_MAX];
+    mean_key(h, head, mean);
+    for (size_t row = 0; row < h->rows; row += ES_DOT_COLS)
+        pack_keys(h, s, h->room + task * h->head_size + row / ES_DOT_COLS * h->key_panel, head, row, mean);
+    for (size_t o = 0; o < h->outputs; o++)
+        for (size_t row = 0; row < h->rows; row += ES_WEIGH)
+            pack_values(h, s, value_panel(h, head, o) + row / ES_WEIGH * h->value_block, head, row, o * ES_DOT_COLS);
+}
+
+/* A task's queries and what was gathered for them so far, in the worker's own memory. */
+typedef struct tile {
+    size_t rows;            /* of all the dot tiles */
+    int8_t *q;              /* [tiles][depth / 4][rows of the tile][4] */
+    float *q_scale, *q_sum; /* [tiles][groups][rows of the tile] */
+    float *out;             /* [tiles][outputs][rows of the tile][32] */
+    float *scores;          /* [BLOCK / 32][rows of the tile][32] */
+    float max[ES_TILE_ROWS], sum[ES_TILE_ROWS];
+} tile;
+
+static void tile_begin(const heads *h, tile *t, es_scratch *s, size_t head, size_t first)
+{
+    t->rows = es_least(ES_TILE_ROWS, h->rows - first);
+    t->q = (int8_t *)s->keys;
+    t->q_scale = s->values;
+    t->q_sum = s->values + ES_TILE_ROWS * (h->depth / h->group);
+    t->out = s->out;
+    t->scores = s->scores;
+    float factor = (float)(1.4426950408889634 / sqrt((double)h->dim)); /* scores to base 2 */
+    memset(s->q, 0, ES_DOT_ROWS * h->depth * sizeof *s->q);
+    for (size_t row = 0; row < t->rows; row += ES_DOT_ROWS) {
+        size_t rows = es_least(ES_DOT_ROWS, t->rows - row), at = row * (h->depth / h->group);
+        for (size_t i = 0; i < rows; i++)
+            h->cpu->k.scale(s->q + i * h->depth, h->qkv + ((first + row + i) * 3 * h->heads + head) * h->dim, factor,
+                            h->dim);
+        h->cpu->dot.quantise(t->q + row * h->depth, t->q_scale + at, t->q_sum + at, s->q, h->depth, rows, h->depth,
+                             h->group);
+    }
+    for (size_t i = 0; i < t->rows; i++) {
+        t->max[i] = -INFINITY;
+        t->sum[i] = 0.0f;
+    }
+}
+
+/* Scores of `rows` queries from `row` on against the block's keys. */
+static void tile_scores(const heads *h, const tile *t, size_t row, size_t rows, const uint8_t *keys, size_t count)
+{
+    size_t groups = h->depth / h->group;
+    es_dot d = {.rows = rows,
+                .group = h->group,
+                .groups = groups,
+                .bits = 8,
+                .a = t->q + row * h->depth,
+                .scale = t->q_scale + row * groups,
+                .sum = t->q_sum + row * groups};
+    for (size_t at = 0; at < count; at += ES_DOT_COLS) {
+        d.panel = keys + at / ES_DOT_COLS * h->key_panel;
+        d.c = t->scores + at * rows;
+        h->cpu->dot.multiply(&d);
+    }
+}
+
+/* One block of keys, from `from` on, for one dot tile. */
+static void tile_block(const heads *h, tile *t, size_t row, size_t head, size_t from)
+{
+    int8_t a[BLOCK * ES_DOT_ROWS];
+    float scale[BLOCK / ES_WEIGH * ES_DOT_ROWS], sum[BLOCK / ES_WEIGH * ES_DOT_ROWS];
+    size_t rows = es_least(ES_DOT_ROWS, t->rows - row), seen = es_least(BLOCK, h->rows - from);
+    size_t keys = (seen + ES_WEIGH - 1) / ES_WEIGH * ES_WEIGH;
+    const uint8_t *panels = h->room + (head - h->first) * h->head_size + from / ES_DOT_COLS * h->key_panel;
+    float *out = t->out + row * h->outputs * ES_DOT_COLS;
+    tile_scores(h, t, row, rows, panels, keys);
+    for (size_t i = 0; i < rows; i++) {
+        float rescale = h->cpu->k.weigh(a + 4 * i, scale + i, sum + i, rows, t->scores + i * ES_DOT_COLS,
+                                        rows * ES_DOT_COLS, seen, keys, &t->max[row + i], &t->sum[row + i]);
+        for (size_t o = 0; o < h->outputs && from > 0 && rescale != 1.0f; o++) {
+            float *part = out + (o * rows + i) * ES_DOT_COLS;
+            h->cpu->k.scale(part, part, rescale, ES_DOT_COLS);
+        }
+    }
+    es_dot d = {.rows = rows,
+                .group = ES_WEIGH,
+                .groups = keys / ES_WEIGH,
+                .bits = 8,
+                .a = a,
+                .scale = scale,
+                .sum = sum,
+                .add = from > 0};
+    for (size_t o = 0; o < h->outputs; o++) {
+        d.panel = value_panel(h, head, o) + from / ES_WEIGH * h->value_block;
+        d.c = out + o * rows * ES_DOT_COLS;
+        h->cpu->dot.multiply(&d);
+    }
+}
+
+static void attend_tile(void *context, size_t task, size_t worker)
+{
+    const heads *h = context;
+    size_t tiles = (h->rows + ES_TILE_ROWS - 1) / ES_TILE_ROWS;
+    size_t head = h->first + task / tiles, first = task % tiles * ES_TILE_ROWS;
+    tile t;
+    tile_begin(h, &t, &h->cpu->scratch[worker], head, first);
+    for (size_t from = 0; from < h->rows; from += BLOCK)
+        for (size_t row = 0; row < t.rows; row += ES_DOT_ROWS)
+            tile_block(h, &t, row, head, from);
+    for (size_t i = 0; i < t.rows; i++) {
+        size_t row = i / ES_DOT_ROWS * ES_DOT_ROWS, rows = es_least(ES_DOT_ROWS, t.rows - row);
+        float *y = h->y + ((first + i) * h->heads + head) * h->dim;
+        for (size_t o = 0; o < h->outputs; o++)
+            h->cpu->k.scale(y + o * ES_DOT_COLS, t.out + (row * h->outputs + o * rows + i - row) * ES_DOT_COLS,
+                            1.0f / t.sum[i], es_least(ES_DOT_COLS, h->dim - o * ES_DOT_COLS));
+    }
+}
+
+void es_cpu_attend_dot(es_cpu *cpu, float *y, const float *qkv, size_t heads_count, size_t dim, size_t rows)
+{
+    heads h = {.cpu = cpu, .qkv = qkv, .y = y, .rows = rows, .heads = heads_count, .dim = dim};
+    if (rows == 0)
+        return;
+    size_t padded = (rows + ES_WEIGH - 1) / ES_WEIGH * ES_WEIGH;
+    h.depth = (dim + 31) / 32 * 32;
+    h.group = h.depth % 64 == 0 ? 64 : 32;
+    h.outputs = h.depth / ES_DOT_COLS;
+    h.key_panel = h.depth / h.group * es_dot_block_bytes(h.group, 8, false);
+    h.value_block = es_dot_block_bytes(ES_WEIGH, 8, false);
+    h.keys = padded / ES_DOT_COLS * h.key_panel;
+    h.values = h.outputs * (padded / ES_WEIGH) * h.value_block;
+    h.head_size = h.keys + h.values;
+    if (!es_cpu_room(cpu, (h.head_size + 3) / 4))
+        return;
+    h.room = (uint8_t *)cpu->x_panels;
+    size_t most = cpu->x_capacity * sizeof *cpu->x_panels / h.head_size;
+    for (h.first = 0; h.first < h.heads; h.first += most) {
+        size_t now = es_least(most, h.heads - h.first);
+        es_pool_run(cpu->pool, now, pack_head, &h);
+        es_pool_run(cpu->pool, now * ((rows + ES_TILE_ROWS - 1) / ES_TILE_ROWS), attend_tile, &h);
+    }
+}

@@ -1,0 +1,32 @@
+/* cpu.h - the cpu device: float32 arithmetic by the widest instruction set this processor and system offer. */
+#ifndef ES_COMPUTE_CPU_CPU_H
+#define ES_COMPUTE_CPU_CPU_H
+
+#include "compute/compute.h"
+
+typedef enum es_isa { ES_ISA_SCALAR, ES_ISA_AVX2, ES_ISA_AVX512, ES_ISA_NEON } es_isa;
+
+/* The best instruction set usable here (processor and operating system both asked). */
+es_isa es_cpu_best_isa(void);
+bool es_cpu_has_isa(es_isa isa);     /* compiled in and usable here */
+const char *es_isa_name(es_isa isa); /* "scalar", "avx2", "avx512", "neon" */
+bool es_isa_parse(const char *name, es_isa *isa);
+
+/* What products may cost in exactness; docs/quantised.md. */
+typedef enum es_precision { ES_PRECISION_EXACT, ES_PRECISION_BALANCED, ES_PRECISION_FAST } es_precision;
+bool es_precision_parse(const char *name, es_precision *precision); /* "exact", "balanced", "fast" */
+
+typedef struct es_cpu_options {
+    size_t threads; /* 0: one a core */
+    bool isa_given; /* use `isa` rather than the best */
+    es_isa isa;
+    es_precision precision;
+} es_cpu_options;
+
+/* options NULL means the defaults. */
+es_status es_cpu_device_create(es_device **device, const es_cpu_options *options, es_error *err);
+
+/* Words for doctor: processor name and the features that matter, e.g. "AMD EPYC ...: avx2 fma avx512f avx512_vnni". */
+void es_cpu_describe(char *text, size_t size);
+
+#endif

@@ -1,0 +1,98 @@
+/* dot.h - products of quantised rows and panels of quantised weights: formats, and one table an instruction set.
+ *
+ * docs/quantised.md says what is computed and why; here is how it lies in memory. All kernels give the same bits.
+ */
+#ifndef ES_COMPUTE_CPU_DOT_H
+#define ES_COMPUTE_CPU_DOT_H
+
+#include "base/thread.h"
+#include "compute/cpu/kernels.h"
+
+#define ES_DOT_COLS 32 /* outputs of a panel */
+#define ES_DOT_ROWS                                                                                                    \
+    6 /* rows of a tile at most: 6 x 32 sums twice, as integers and as floats, fill 24 of 32 registers */
+#define ES_DOT_GROUP 128      /* inputs of a group at most */
+#define ES_DOT_TINY 0x1p-100f /* groups whose largest number is below this count as zero: 127 / x must stay finite */
+
+/* A tile of rows times a run of a panel's blocks: c [rows][32] (+)= ... */
+typedef struct es_dot {
+    size_t rows, group, groups, bits; /* bits 4 or 8 */
+    const int8_t *a;                  /* [groups * group / 4][rows][4] */
+    const float *scale, *sum;         /* [groups][rows] */
+    const uint8_t *panel;             /* blocks, 64-byte aligned */
+    bool bf16;                        /* the blocks' scales and biases are bf16, else float32 */
+    float *c;
+    bool add; /* go on from what c holds; otherwise from zero */
+} es_dot;
+
+typedef struct es_dot_kernels {
+    const char *name;
+    bool quick_bytes; /* 8-bit products are so quick that attention gains by them */
+    /* `rows` rows of k numbers, x_row apart, to a tile: a [k / 4][rows][4], scale and sum [k / group][rows]. */
+    void (*quantise)(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
+                     size_t group);
+    void (*multiply)(const es_dot *d);
+} es_dot_kernels;
+
+/* Each file upgrades the table; the processor must have what the name says. */
+void es_dot_scalar(es_dot_kernels *k);
+void es_dot_avx2(es_dot_kernels *k);
+void es_dot_avxvnni(es_dot_kernels *k);
+void es_dot_avx512(es_dot_kernels *k);
+void es_dot_neon(es_dot_kernels *k);
+
+/* The i-th table usable here, scalar first; false past the last. */
+bool es_dot_table(es_dot_kernels *k, size_t i);
+
+static inline size_t es_dot_weight_bytes(size_t group, size_t bits)
+{
+    return group * ES_DOT_COLS * bits / 8;
+}
+
+/* Bytes of one group of a panel: weights, scales, biases. */
+static inline size_t es_dot_block_bytes(size_t group, size_t bits, bool bf16)
+{
+    return es_dot_weight_bytes(group, bits) + 2 * ES_DOT_COLS * (bf16 ? 2u : 4u);
+}
+
+/* Scale and reciprocal of a group whose largest number has these bits (without sign). */
+static inline void es_dot_scales(uint32_t top, float *scale, float *reciprocal)
+{
+    float size = es_float_of_bits(top);
+    *reciprocal = 0.0f;
+    if (top >= 0x7f800000u) {
+        *scale = es_float_of_bits(0x7fc00000u); /* the row's results become NaN */
+    } else if (size < ES_DOT_TINY) {
+        *scale = 0.0f;
+    } else {
+        *scale = size / 127.0f;
+        *reciprocal = 127.0f / size;
+    }
+}
+
+/* --- weights as panels --- */
+
+typedef struct es_panels {
+    size_t out, in, group, groups, bits;
+    bool bf16;
+    size_t block_bytes, panel_bytes, bytes;
+    const uint8_t *data; /* [(out + 31) / 32] panels */
+    bool borrowed;       /* data is the source's, made ready before */
+} es_panels;
+
+/* Counts changes of how panels lie in memory, or of what is in them for a given source. */
+#define ES_PANELS_LAYOUT 2
+
+/* Bytes of a source's panels; 0: it cannot be packed. */
+size_t es_panels_bytes(const es_matrix_source *source, int bits);
+
+/* The group in which a source would be packed with so many bits; 0: it cannot be. */
+size_t es_panels_group(const es_matrix_source *source, int bits);
+/* `bits` 4 or 8 for plain sources; quantised ones keep theirs, 5 and 6 become 8. pool may be NULL. A source made ready
+ * before is taken as it is. */
+es_status es_panels_create(es_panels **panels, const es_matrix_source *source, int bits, es_pool *pool, es_error *err);
+void es_panels_free(es_panels *panels); /* NULL is fine */
+/* What the panels hold for one output, as float32 (each weight scale * q + bias, fused): y [in]. */
+void es_panels_row(const es_panels *panels, size_t row, float *y);
+
+#endif

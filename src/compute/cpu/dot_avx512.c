@@ -1,0 +1,154 @@
+/* dot_avx512.c - 6 x 32 tiles by vpdpbusd on 512 bits, sums in registers from the first group to the last. */
+#include "compute/cpu/dot.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m512i load_step(const int8_t *a)
+{
+    int32_t four;
+    memcpy(&four, a, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* One step of four inputs. */
+INLINE void step(__m512i sums[ES_DOT_ROWS][2], __m512i left, __m512i right, const int8_t *a, const size_t rows)
+{
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++) {
+        __m512i x = load_step(a + 4 * i);
+        sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], left, x);
+        sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], right, x);
+    }
+}
+
+/* Two steps; few rows keep two sets of sums, so that an instruction need not wait for the one before. */
+INLINE void two_steps(__m512i first[ES_DOT_ROWS][2], __m512i second[ES_DOT_ROWS][2], const uint8_t *w, const int8_t *a,
+                      const size_t rows, const size_t bits)
+{
+    __m512i left = _mm512_load_si512(w), right = _mm512_load_si512(w + 64);
+    if (bits == 8) {
+        step(first, left, right, a, rows);
+        left = _mm512_load_si512(w + 128);
+        right = _mm512_load_si512(w + 192);
+        step(rows <= 3 ? second : first, left, right, a + 4 * rows, rows);
+        return;
+    }
+    const __m512i low = _mm512_set1_epi8(15);
+    step(first, _mm512_and_si512(left, low), _mm512_and_si512(right, low), a, rows);
+    left = _mm512_and_si512(_mm512_srli_epi16(left, 4), low);
+    right = _mm512_and_si512(_mm512_srli_epi16(right, 4), low);
+    step(rows <= 3 ? second : first, left, right, a + 4 * rows, rows);
+}
+
+INLINE __m512 load_scales(const uint8_t *p, size_t i, bool bf16)
+{
+    if (bf16)
+        return _mm512_castsi512_ps(
+            _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p + 2 * i))), 16));
+    return _mm512_loadu_ps((const void *)(p + 4 * i));
+}
+
+/* c += (scale * dot + bias * sum) * s */
+INLINE __m512 fold(__m512 c, __m512i dot, __m512 scale, __m512 bias, __m512 sum, __m512 s)
+{
+    __m512 inner = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(dot), _mm512_mul_ps(bias, sum));
+    return _mm512_fmadd_ps(inner, s, c);
+}
+
+/* once: a single group from zero, as scores of attention are. */
+INLINE void tile(const es_dot *d, const size_t rows, const size_t bits, const bool once)
+{
+    const size_t groups = once ? 1 : d->groups;
+    __m512 c[ES_DOT_ROWS][2];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < 2; j++)
+            c[i][j] = !once && d->add ? _mm512_loadu_ps(d->c + i * ES_DOT_COLS + 16 * j) : _mm512_setzero_ps();
+    const uint8_t *w = d->panel;
+    const int8_t *a = d->a;
+    const size_t pair = bits == 8 ? 256 : 128;
+    size_t pairs = d->group / 8, width = d->bf16 ? 2 : 4;
+    for (size_t g = 0; g < groups; g++) {
+        __m512i sums[ES_DOT_ROWS][2], others[ES_DOT_ROWS][2];
+#pragma GCC unroll 6
+        for (size_t i = 0; i < rows; i++)
+            sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = _mm512_setzero_si512();
+        for (size_t p = 0; p < pairs; p++) {
+            two_steps(sums, others, w, a, rows, bits);
+            w += pair;
+            a += 8 * rows;
+        }
+        __m512 scale[2] = {load_scales(w, 0, d->bf16), load_scales(w, 16, d->bf16)};
+        __m512 bias[2] = {load_scales(w, 32, d->bf16), load_scales(w, 48, d->bf16)};
+        w += 2 * ES_DOT_COLS * width;
+#pragma GCC unroll 6
+        for (size_t i = 0; i < rows; i++) {
+            __m512 sum = _mm512_set1_ps(d->sum[g * rows + i]), s = _mm512_set1_ps(d->scale[g * rows + i]);
+#pragma GCC unroll 2
+            for (size_t j = 0; j < 2; j++) {
+                __m512i dot = rows <= 3 ? _mm512_add_epi32(sums[i][j], others[i][j]) : sums[i][j];
+                c[i][j] = fold(c[i][j], dot, scale[j], bias[j], sum, s);
+            }
+        }
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < 2; j++)
+            _mm512_storeu_ps(d->c + i * ES_DOT_COLS + 16 * j, c[i][j]);
+}
+
+#define TILE(R)                                                                                                        \
+    static void tile_##R(const es_dot *d)                                                                              \
+    {                                                                                                                  \
+        if (d->bits == 8 && d->groups == 1 && !d->add)                                                                 \
+            tile(d, R, 8, true);                                                                                       \
+        else if (d->bits == 8)                                                                                         \
+            tile(d, R, 8, false);                                                                                      \
+        else                                                                                                           \
+            tile(d, R, 4, false);                                                                                      \
+    }
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
+
+static void multiply(const es_dot *d)
+{
+    static void (*const by_rows[])(const es_dot *) = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+    by_rows[d->rows - 1](d);
+}
+
+static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
+{
+    __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff), total = _mm512_setzero_si512();
+    for (size_t k = 0; k < group; k += 16)
+        top = _mm512_max_epi32(top, _mm512_and_si512(_mm512_loadu_si512(x + k), magnitude));
+    float reciprocal;
+    es_dot_scales((uint32_t)_mm512_reduce_max_epi32(top), scale, &reciprocal);
+    int32_t four[ES_DOT_GROUP / 4] = {0};
+    __m512 factor = _mm512_set1_ps(reciprocal);
+    for (size_t k = 0; k < group && reciprocal != 0.0f; k += 16) {
+        __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + k), factor));
+        total = _mm512_add_epi32(total, q);
+        _mm_storeu_si128((void *)(four + k / 4), _mm512_cvtsepi32_epi8(q));
+    }
+    for (size_t i = 0; i < group / 4; i++)
+        memcpy(a + i * rows * 4, &four[i], sizeof four[i]);
+    *sum = (float)_mm512_reduce_add_epi32(total);
+}
+
+static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
+                     size_t group)
+{
+    for (size_t g = 0; g < k / group; g++)
+        for (size_t i = 0; i < rows; i++)
+            quantise_group(a + g * group * rows + i * 4, scale + g * rows + i, sum + g * rows + i,
+                           x + i * x_row + g * group, rows, group);
+}
+
+void es_dot_avx512(es_dot_kernels *k)
+{
+    *k = (es_dot_kernels){.name = "avx512vnni", .quick_bytes = true, .quantise = quantise, .multiply = multiply};
+}

@@ -1,0 +1,83 @@
+/* kernels_avx512.c - the words of AVX-512 (F, DQ, BW, VL) for kernels_vector.h. */
+#include "compute/cpu/kernels.h"
+
+#include <immintrin.h>
+
+#define VL 16
+#define MR 12 /* 12 x 32: 24 sums, two weights and one x of 32 registers */
+#define NR 32
+
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __m512d vd;
+
+#define v_set _mm512_set1_ps
+#define v_load _mm512_loadu_ps
+#define v_store _mm512_storeu_ps
+#define v_add _mm512_add_ps
+#define v_sub _mm512_sub_ps
+#define v_mul _mm512_mul_ps
+#define v_div _mm512_div_ps
+#define v_fma _mm512_fmadd_ps
+#define v_max _mm512_max_ps
+#define v_min _mm512_min_ps
+#define v_round(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_scale2 _mm512_scalef_ps
+#define V_SCALES_FAR
+#define v_where_negative(x, a, b) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a)
+#define v_largest _mm512_reduce_max_ps
+#define v_total _mm512_reduce_add_ps
+#define v_store_bytes(p, v) _mm_storeu_si128((void *)(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)))
+#define v_load_halves(p) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
+#define v_store_halves(p, v) _mm256_storeu_si256((void *)(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
+#define vi_load(p) _mm512_loadu_si512((const void *)(p))
+#define vi_zero _mm512_setzero_si512
+#define vi_set(bits) _mm512_set1_epi32((int)(bits))
+#define vi_and _mm512_and_si512
+#define vi_or _mm512_or_si512
+#define vi_left(a, n) _mm512_slli_epi32(a, (unsigned)(n))
+#define vi_right(a, n) _mm512_srli_epi32(a, (unsigned)(n))
+#define vi_as_float _mm512_castsi512_ps
+#define vi_to_float _mm512_cvtepi32_ps
+#define vi_half_to_float(a) _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a))
+#define vd_set _mm512_set1_pd
+#define vd_add _mm512_add_pd
+#define vd_sub _mm512_sub_pd
+#define vd_mul _mm512_mul_pd
+#define vd_fma _mm512_fmadd_pd
+#define vd_sum _mm512_reduce_add_pd
+#define vd_low(v) _mm512_cvtps_pd(_mm512_castps512_ps256(v))
+#define vd_high(v) _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))
+#define vd_narrow(low, high) _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1)
+
+/* 16 x 16: within lanes of four by pairs and by pairs of pairs, then the lanes themselves. */
+static inline __attribute__((always_inline)) void v_transpose(vi t[VL])
+{
+    vi a[VL], b[VL];
+    for (int i = 0; i < VL; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(t[i], t[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(t[i], t[i + 1]);
+    }
+    for (int i = 0; i < VL; i += 4) { /* b[i + j]: column 4 l + j of rows i .. i + 3 in lane l */
+        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+        b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+        b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+    }
+    for (int j = 0; j < 4; j++) {
+        vi low02 = _mm512_shuffle_i32x4(b[j], b[j + 4], 0x88), low13 = _mm512_shuffle_i32x4(b[j], b[j + 4], 0xdd);
+        vi top02 = _mm512_shuffle_i32x4(b[j + 8], b[j + 12], 0x88);
+        vi top13 = _mm512_shuffle_i32x4(b[j + 8], b[j + 12], 0xdd);
+        t[j] = _mm512_shuffle_i32x4(low02, top02, 0x88);
+        t[j + 8] = _mm512_shuffle_i32x4(low02, top02, 0xdd);
+        t[j + 4] = _mm512_shuffle_i32x4(low13, top13, 0x88);
+        t[j + 12] = _mm512_shuffle_i32x4(low13, top13, 0xdd);
+    }
+}
+
+#include "compute/cpu/kernels_vector.h"
+
+void es_kernels_avx512(es_kernels *k)
+{
+    fill_table(k);
+}

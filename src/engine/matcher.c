@@ -1,0 +1,566 @@
+/* matcher.c - walking a grammar byte by byte and token by token.
+ *
+ * A place in the grammar is a stack of frames: in which node, how far, and what comes after it. Stacks share their
+ * tails: each frame is kept once and known by number (hash consing), so a stack is the number of its top frame. A state
+ * is the set of stacks a text may have come to, each with its top at a byte to be matched; number 0 is the empty stack,
+ * the end.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "engine/grammar_internal.h"
+
+#define END 0
+#define UNKNOWN (-2)
+#define MAX_STATES 16384
+#define MAX_DEPTH 512 /* of expansion without a byte: a rule that begins with itself goes deeper */
+#define NOT_ALLOWED UINT16_MAX
+#define MASK_BYTES ((size_t)64 << 20) /* of token masks kept; they can be made again */
+
+typedef struct frame {
+    es_node node;
+    int32_t at;     /* of a text: bytes matched; of a sequence: the next child; of a repeat: times done */
+    int32_t parent; /* frame number */
+    int32_t cost;   /* fewest bytes from here to the end */
+} frame;
+
+typedef struct state {
+    int32_t *tops; /* [n], rising */
+    size_t n;
+    int32_t distance;
+    bool accepts;
+    int32_t *next;   /* [256] or NULL */
+    uint16_t *after; /* [vocab] or NULL: distance after each token, NOT_ALLOWED when it does not fit */
+} state;
+
+struct es_matcher {
+    const es_grammar *grammar;
+    const es_tokenizer *tokenizer;
+    int32_t vocab;
+    frame *frames;
+    size_t frame_count, frame_capacity;
+    int32_t *frame_table; /* [table_size], -1 empty */
+    size_t table_size;
+    state *states;
+    size_t state_count, state_capacity;
+    int32_t *state_table; /* [state_slots], -1 empty: states by their tops */
+    size_t state_slots;
+    size_t mask_count; /* states with their `after` */
+    int32_t *sorted;   /* ids of ordinary tokens by their bytes */
+    size_t sorted_count, longest;
+    unsigned char *sorted_bytes; /* of all these tokens, one after another: walked in order, for each new state */
+    uint16_t *lengths, *shared;  /* [sorted_count] bytes of each, and how many it begins with like the one before */
+    /* while a state is being made */
+    int32_t *tops;
+    size_t top_count, top_capacity;
+    es_error error;
+};
+
+/* --- frames --- */
+
+static size_t frame_hash(const es_matcher *m, es_node node, int32_t at, int32_t parent)
+{
+    const int32_t words[3] = {node, at, parent};
+    return (size_t)es_hash_bytes((es_hash){1, 2}, words, sizeof words).a & (m->table_size - 1);
+}
+
+static bool grow_table(es_matcher *m)
+{
+    size_t size = m->table_size == 0 ? 256 : m->table_size * 2;
+    int32_t *table = es_calloc(size, sizeof *table);
+    if (table == NULL)
+        return false;
+    memset(table, 0xFF, size * sizeof *table);
+    free(m->frame_table);
+    m->frame_table = table;
+    m->table_size = size;
+    for (size_t i = 1; i < m->frame_count; i++) {
+        size_t slot = frame_hash(m, m->frames[i].node, m->frames[i].at, m->frames[i].parent);
+        while (table[slot] >= 0)
+            slot = (slot + 1) & (size - 1);
+        table[slot] = (int32_t)i;
+    }
+    return true;
+}
+
+static int32_t cost_of(const es_matcher *m, es_node index, int32_t at, int32_t parent)
+{
+    const es_grammar *g = m->grammar;
+    const es_grammar_node *node = &g->nodes[index];
+    int64_t cost = m->frames[parent].cost;
+    if (node->kind == ES_NODE_TEXT)
+        cost += (int64_t)node->n - at;
+    else if (node->kind == ES_NODE_SET)
+        cost += 1;
+    else if (node->kind == ES_NODE_REPEAT)
+        cost += at < node->min ? (int64_t)(node->min - at) * g->nodes[g->children[node->first]].shortest : 0;
+    else
+        for (size_t i = (size_t)at; i < node->n; i++)
+            cost += g->nodes[g->children[node->first + i]].shortest;
+    return cost < ES_FAR ? (int32_t)cost : ES_FAR;
+}
+
+/* The number of a frame, made if need be; -1 when memory is short. */
+static int32_t intern(es_matcher *m, es_node node, int32_t at, int32_t parent)
+{
+    if (m->frame_count * 2 >= m->table_size && !grow_table(m)) {
+        es_fail_memory(&m->error, "a grammar's states", 0);
+        return -1;
+    }
+    size_t slot = frame_hash(m, node, at, parent);
+    for (; m->frame_table[slot] >= 0; slot = (slot + 1) & (m->table_size - 1)) {
+        const frame *f = &m->frames[m->frame_table[slot]];
+        if (f->node == node && f->at == at && f->parent == parent)
+            return m->frame_table[slot];
+    }
+    void *items = m->frames;
+    if (m->frame_count >= INT32_MAX || es_grow(&items, &m->frame_capacity, m->frame_count + 1, sizeof(frame)) != 0) {
+        es_fail_memory(&m->error, "a grammar's states", 0);
+        return -1;
+    }
+    m->frames = items;
+    m->frames[m->frame_count] = (frame){node, at, parent, cost_of(m, node, at, parent)};
+    m->frame_table[slot] = (int32_t)m->frame_count;
+    return (int32_t)m->frame_count++;
+}
+
+/* --- expansion: from a place to the bytes that may come next --- */
+
+static void enter(es_matcher *m, es_node node, int32_t parent, int depth);
+
+static void add_top(es_matcher *m, int32_t top)
+{
+    if (top < 0)
+        return;
+    for (size_t i = 0; i < m->top_count; i++)
+        if (m->tops[i] == top)
+            return;
+    void *items = m->tops;
+    if (es_grow(&items, &m->top_capacity, m->top_count + 1, sizeof *m->tops) != 0) {
+        es_fail_memory(&m->error, "a grammar's states", 0);
+        return;
+    }
+    m->tops = items;
+    m->tops[m->top_count++] = top;
+}
+
+/* What a frame says comes after its child. */
+static void leave(es_matcher *m, int32_t at, int depth)
+{
+    if (at == END) {
+        add_top(m, END);
+        return;
+    }
+    const frame f = m->frames[at];
+    const es_grammar_node node = m->grammar->nodes[f.node];
+    const es_node *children = m->grammar->children + node.first;
+    if (node.kind == ES_NODE_REPEAT) {
+        if (f.at >= node.min)
+            leave(m, f.parent, depth + 1);
+        if (node.max >= 0 && f.at >= node.max)
+            return;
+        /* Past the minimum of an endless repetition the count no longer matters. */
+        int32_t count = node.max < 0 && f.at >= node.min ? node.min : f.at + 1;
+        int32_t again = intern(m, f.node, count, f.parent);
+        if (again >= 0)
+            enter(m, children[0], again, depth + 1);
+        return;
+    }
+    if ((size_t)f.at == node.n) {
+        leave(m, f.parent, depth + 1);
+        return;
+    }
+    /* After the last child nothing of this node is left: its parent comes next. */
+    int32_t after = (size_t)f.at + 1 == node.n ? f.parent : intern(m, f.node, f.at + 1, f.parent);
+    if (after >= 0)
+        enter(m, children[f.at], after, depth + 1);
+}
+
+static void enter(es_matcher *m, es_node index, int32_t parent, int depth)
+{
+    const es_grammar_node node = m->grammar->nodes[index];
+    if (m->error.status != ES_OK)
+        return;
+    if (depth > MAX_DEPTH) {
+        es_fail(&m->error, ES_ERR_ARGUMENT, "a grammar rule that begins with itself");
+        return;
+    }
+    if (node.kind == ES_NODE_SET || (node.kind == ES_NODE_TEXT && node.n > 0)) {
+        add_top(m, intern(m, index, 0, parent));
+    } else if (node.kind == ES_NODE_CHOICE) {
+        for (size_t i = 0; i < node.n; i++)
+            enter(m, m->grammar->children[node.first + i], parent, depth + 1);
+    } else if (node.kind == ES_NODE_TEXT) {
+        leave(m, parent, depth + 1);
+    } else {
+        int32_t at = intern(m, index, 0, parent);
+        if (at >= 0)
+            leave(m, at, depth + 1);
+    }
+}
+
+/* --- states --- */
+
+static int by_number(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static size_t state_hash(const int32_t *tops, size_t n)
+{
+    return (size_t)es_hash_bytes((es_hash){3, 4}, tops, n * sizeof *tops).a;
+}
+
+static bool grow_state_table(es_matcher *m)
+{
+    size_t slots = m->state_slots == 0 ? 256 : m->state_slots * 2;
+    int32_t *table = es_calloc(slots, sizeof *table);
+    if (table == NULL)
+        return false;
+    memset(table, 0xFF, slots * sizeof *table);
+    free(m->state_table);
+    m->state_table = table;
+    m->state_slots = slots;
+    for (size_t i = 0; i < m->state_count; i++) {
+        size_t slot = state_hash(m->states[i].tops, m->states[i].n) & (slots - 1);
+        while (table[slot] >= 0)
+            slot = (slot + 1) & (slots - 1);
+        table[slot] = (int32_t)i;
+    }
+    return true;
+}
+
+/* The state of the tops gathered: an old one with the same, or a new one. */
+static es_status settle(es_matcher *m, es_match *out, es_error *err)
+{
+    *out = ES_MATCH_DEAD;
+    if (m->error.status != ES_OK) {
+        if (err != NULL)
+            *err = m->error;
+        return m->error.status;
+    }
+    if (m->top_count == 0)
+        return ES_OK;
+    qsort(m->tops, m->top_count, sizeof *m->tops, by_number);
+    if (m->state_count * 2 >= m->state_slots && !grow_state_table(m))
+        return es_fail_memory(err, "a grammar's states", 0);
+    size_t slot = state_hash(m->tops, m->top_count) & (m->state_slots - 1);
+    for (; m->state_table[slot] >= 0; slot = (slot + 1) & (m->state_slots - 1)) {
+        const state *s = &m->states[m->state_table[slot]];
+        if (s->n == m->top_count && memcmp(s->tops, m->tops, s->n * sizeof *s->tops) == 0) {
+            *out = (es_match)m->state_table[slot];
+            return ES_OK;
+        }
+    }
+    if (m->state_count >= MAX_STATES)
+        return es_fail(err, ES_ERR_LIMIT, "the answer's grammar has more than %d states", MAX_STATES);
+    void *items = m->states;
+    if (es_grow(&items, &m->state_capacity, m->state_count + 1, sizeof(state)) != 0)
+        return es_fail_memory(err, "a grammar's states", 0);
+    m->states = items;
+    state s = {.n = m->top_count, .distance = ES_FAR};
+    s.tops = es_calloc(s.n, sizeof *s.tops);
+    if (s.tops == NULL)
+        return es_fail_memory(err, "a grammar's states", 0);
+    memcpy(s.tops, m->tops, s.n * sizeof *s.tops);
+    for (size_t i = 0; i < s.n; i++) {
+        int32_t cost = m->frames[s.tops[i]].cost;
+        s.distance = cost < s.distance ? cost : s.distance;
+        s.accepts = s.accepts || s.tops[i] == END;
+    }
+    m->states[m->state_count] = s;
+    m->state_table[slot] = (int32_t)m->state_count;
+    *out = (es_match)m->state_count++;
+    return ES_OK;
+}
+
+/* Moves one stack over a byte, if its top allows it. */
+static void step_over(es_matcher *m, int32_t top, uint8_t byte)
+{
+    if (top == END)
+        return;
+    const frame f = m->frames[top];
+    const es_grammar_node *node = &m->grammar->nodes[f.node];
+    const uint8_t *bytes = m->grammar->bytes + node->first;
+    if (node->kind == ES_NODE_SET) {
+        if (bytes[byte / 8] & (1 << (byte % 8)))
+            leave(m, f.parent, 0);
+    } else if (bytes[f.at] == byte) {
+        if ((size_t)f.at + 1 == node->n)
+            leave(m, f.parent, 0);
+        else
+            add_top(m, intern(m, f.node, f.at + 1, f.parent));
+    }
+}
+
+es_status es_matcher_byte(es_matcher *m, es_match at, uint8_t byte, es_match *next, es_error *err)
+{
+    *next = ES_MATCH_DEAD;
+    if (at < 0)
+        return ES_OK;
+    if (m->states[at].next == NULL) {
+        int32_t *table = es_calloc(256, sizeof *table);
+        if (table == NULL)
+            return es_fail_memory(err, "a grammar's states", 256 * sizeof *table);
+        for (int i = 0; i < 256; i++)
+            table[i] = UNKNOWN;
+        m->states[at].next = table;
+    }
+    if (m->states[at].next[byte] != UNKNOWN) {
+        *next = m->states[at].next[byte];
+        return ES_OK;
+    }
+    m->top_count = 0;
+    for (size_t i = 0; i < m->states[at].n; i++)
+        step_over(m, m->states[at].tops[i], byte);
+    ES_TRY(settle(m, next, err));
+    m->states[at].next[byte] = *next;
+    return ES_OK;
+}
+
+/* --- the vocabulary --- */
+
+typedef struct token_bytes {
+    const unsigned char *bytes;
+    size_t n;
+    int32_t id;
+} token_bytes;
+
+static int by_bytes(const void *a, const void *b)
+{
+    const token_bytes *x = a, *y = b;
+    int order = memcmp(x->bytes, y->bytes, x->n < y->n ? x->n : y->n);
+    if (order != 0)
+        return order;
+    return x->n < y->n ? -1 : x->n > y->n;
+}
+
+/* Copies the sorted tokens' bytes side by side. */
+static es_status lay_out(es_matcher *m, const token_bytes *list, es_error *err)
+{
+    size_t sum = 0, at = 0;
+    for (size_t i = 0; i < m->sorted_count; i++)
+        sum += list[i].n;
+    m->sorted_bytes = es_calloc(sum + 1, 1);
+    m->lengths = es_calloc(m->sorted_count + 1, sizeof *m->lengths);
+    m->shared = es_calloc(m->sorted_count + 1, sizeof *m->shared);
+    if (m->sorted_bytes == NULL || m->lengths == NULL || m->shared == NULL)
+        return es_fail_memory(err, "the vocabulary", sum);
+    for (size_t i = 0; i < m->sorted_count; i++) {
+        const token_bytes *one = &list[i], *before = i > 0 ? &list[i - 1] : NULL;
+        size_t same = 0;
+        while (before != NULL && same < one->n && same < before->n && one->bytes[same] == before->bytes[same])
+            same++;
+        memcpy(m->sorted_bytes + at, one->bytes, one->n);
+        at += one->n;
+        m->sorted[i] = one->id;
+        m->lengths[i] = (uint16_t)one->n;
+        m->shared[i] = (uint16_t)same;
+    }
+    return ES_OK;
+}
+
+static es_status sort_vocabulary(es_matcher *m, es_error *err)
+{
+    token_bytes *list = es_calloc((size_t)m->vocab, sizeof *list);
+    m->sorted = es_calloc((size_t)m->vocab, sizeof *m->sorted);
+    if (list == NULL || m->sorted == NULL) {
+        free(list);
+        return es_fail_memory(err, "the vocabulary", (size_t)m->vocab * sizeof *list);
+    }
+    for (int32_t id = 0; id < m->vocab; id++) {
+        size_t n;
+        const char *bytes = es_tokenizer_bytes(m->tokenizer, id, &n);
+        if (bytes == NULL || n == 0 || n > UINT16_MAX || es_tokenizer_is_special(m->tokenizer, id))
+            continue;
+        list[m->sorted_count++] = (token_bytes){(const unsigned char *)bytes, n, id};
+        m->longest = n > m->longest ? n : m->longest;
+    }
+    qsort(list, m->sorted_count, sizeof *list, by_bytes);
+    es_status status = lay_out(m, list, err);
+    free(list);
+    return status;
+}
+
+/* A grammar that counts has a state for each count: its masks must not add up for ever. */
+static void forget_masks(es_matcher *m)
+{
+    for (size_t i = 0; i < m->state_count; i++) {
+        free(m->states[i].after);
+        m->states[i].after = NULL;
+    }
+    m->mask_count = 0;
+}
+
+/* Fills states[at].after. Tokens go by their bytes, so each continues from the prefix it shares with the one before:
+ * trail[d] is the state after d bytes of it. */
+static es_status find_tokens(es_matcher *m, es_match at, es_error *err)
+{
+    if ((m->mask_count + 1) * (size_t)m->vocab * sizeof(uint16_t) > MASK_BYTES)
+        forget_masks(m);
+    uint16_t *after = es_calloc((size_t)m->vocab, sizeof *after);
+    es_match *trail = es_calloc(m->longest + 1, sizeof *trail);
+    const unsigned char *bytes = m->sorted_bytes;
+    size_t known = 0; /* bytes of the token before that trail holds; the state after them may be dead */
+    es_status status = after == NULL || trail == NULL ? es_fail_memory(err, "a token mask", 0) : ES_OK;
+    for (int32_t i = 0; status == ES_OK && i < m->vocab; i++)
+        after[i] = NOT_ALLOWED;
+    if (status == ES_OK)
+        trail[0] = at;
+    for (size_t i = 0; status == ES_OK && i < m->sorted_count; bytes += m->lengths[i++]) {
+        size_t n = m->lengths[i], d = m->shared[i] < known ? m->shared[i] : known;
+        for (; status == ES_OK && d < n && trail[d] >= 0; d++)
+            status = es_matcher_byte(m, trail[d], bytes[d], &trail[d + 1], err);
+        known = d;
+        if (status != ES_OK || d < n || trail[n] < 0)
+            continue;
+        int32_t distance = m->states[trail[n]].distance;
+        after[m->sorted[i]] = (uint16_t)(distance < NOT_ALLOWED - 1 ? distance : NOT_ALLOWED - 1);
+    }
+    free(trail);
+    if (status != ES_OK) {
+        free(after);
+        return status;
+    }
+    m->states[at].after = after;
+    m->mask_count++;
+    return ES_OK;
+}
+
+/* --- life and use --- */
+
+es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, const es_tokenizer *tokenizer,
+                            int32_t vocab, es_error *err)
+{
+    es_matcher *m = es_calloc(1, sizeof *m);
+    *matcher = NULL;
+    if (m == NULL)
+        return es_fail_memory(err, "a grammar's states", sizeof *m);
+    m->grammar = grammar;
+    m->tokenizer = tokenizer;
+    m->vocab = vocab;
+    es_match start = ES_MATCH_DEAD;
+    es_status status = sort_vocabulary(m, err);
+    void *items = NULL;
+    if (status == ES_OK && es_grow(&items, &m->frame_capacity, 1, sizeof(frame)) != 0)
+        status = es_fail_memory(err, "a grammar's states", 0);
+    if (status == ES_OK) {
+        m->frames = items;
+        m->frames[m->frame_count++] = (frame){-1, 0, -1, 0}; /* END */
+        enter(m, grammar->root, END, 0);
+        status = settle(m, &start, err); /* state 0 */
+    }
+    if (status != ES_OK) {
+        es_matcher_free(m);
+        return status;
+    }
+    *matcher = m;
+    return ES_OK;
+}
+
+void es_matcher_free(es_matcher *m)
+{
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->state_count; i++) {
+        free(m->states[i].tops);
+        free(m->states[i].next);
+        free(m->states[i].after);
+    }
+    free(m->states);
+    free(m->frames);
+    free(m->frame_table);
+    free(m->state_table);
+    free(m->sorted);
+    free(m->sorted_bytes);
+    free(m->lengths);
+    free(m->shared);
+    free(m->tops);
+    free(m);
+}
+
+es_match es_matcher_start(const es_matcher *m)
+{
+    (void)m;
+    return 0;
+}
+
+bool es_matcher_accepts(const es_matcher *m, es_match at)
+{
+    return at >= 0 && m->states[at].accepts;
+}
+
+bool es_matcher_is_end(const es_matcher *m, es_match at)
+{
+    return es_matcher_accepts(m, at) && m->states[at].n == 1;
+}
+
+int32_t es_matcher_distance(const es_matcher *m, es_match at)
+{
+    return at >= 0 ? m->states[at].distance : ES_FAR;
+}
+
+es_status es_matcher_token(es_matcher *m, es_match at, int32_t id, es_match *next, es_error *err)
+{
+    size_t n = 0;
+    const char *bytes = es_tokenizer_bytes(m->tokenizer, id, &n);
+    *next = at;
+    if (bytes == NULL || n == 0 || es_tokenizer_is_special(m->tokenizer, id))
+        *next = ES_MATCH_DEAD;
+    for (size_t i = 0; i < n && *next >= 0; i++)
+        ES_TRY(es_matcher_byte(m, *next, (uint8_t)bytes[i], next, err));
+    return ES_OK;
+}
+
+es_status es_matcher_mask(es_matcher *m, es_match at, int32_t left, float *logits, bool *any, es_error *err)
+{
+    *any = false;
+    if (at >= 0 && m->states[at].after == NULL)
+        ES_TRY(find_tokens(m, at, err));
+    const uint16_t *after = at >= 0 ? m->states[at].after : NULL;
+    int32_t most = left < NOT_ALLOWED - 1 ? left : NOT_ALLOWED - 1;
+    for (int32_t i = 0; i < m->vocab; i++) {
+        bool allowed = after != NULL && after[i] <= most;
+        *any = *any || allowed;
+        if (!allowed)
+            logits[i] = -INFINITY;
+    }
+    return ES_OK;
+}
+
+/* The only byte that may come next, or -1. */
+static es_status only_byte(es_matcher *m, es_match at, int *only, es_match *next, es_error *err)
+{
+    *only = -1;
+    if (at < 0 || m->states[at].accepts)
+        return ES_OK;
+    for (int b = 0; b < 256; b++) {
+        es_match to;
+        ES_TRY(es_matcher_byte(m, at, (uint8_t)b, &to, err));
+        if (to < 0)
+            continue;
+        if (*only >= 0) {
+            *only = -1;
+            return ES_OK;
+        }
+        *only = b;
+        *next = to;
+    }
+    return ES_OK;
+}
+
+es_status es_matcher_forced(es_matcher *m, es_match at, es_str *bytes, es_error *err)
+{
+    for (;;) {
+        int only;
+        ES_TRY(only_byte(m, at, &only, &at, err));
+        if (only < 0)
+            return es_str_check(bytes, err);
+        char byte = (char)only;
+        es_str_append_n(bytes, &byte, 1);
+    }
+}

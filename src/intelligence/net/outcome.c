@@ -1,0 +1,75 @@
+/* outcome.c - what an attempt ended in, and the words for it. */
+#include "intelligence/net/adapter.h"
+
+static es_outcome of_status(es_status status)
+{
+    switch (status) {
+    case ES_ERR_FORMAT:
+        return ES_GARBLED;
+    case ES_ERR_NETWORK:
+        return ES_SICK;
+    default: /* too long, no memory: no better the next time */
+        return ES_OF_FRAME;
+    }
+}
+
+static es_outcome of_http(const es_server *self, const es_net_reply *reply, es_error *err)
+{
+    char words[300];
+    long http = reply->http;
+    es_server_words(reply, words, sizeof words);
+    if (http >= 300 && http < 400) {
+        es_server_fail(self, err, ES_ERR_NETWORK,
+                       "%s: it sends us elsewhere, which is not followed: give the address itself", words);
+        return ES_OF_SERVER;
+    }
+    if (http == 401 || http == 403) {
+        es_server_fail(self, err, ES_ERR_NETWORK, "%s: check OPENAI_API_KEY", words);
+        return ES_OF_SERVER;
+    }
+    if (http == 404) {
+        es_server_fail(self, err, ES_ERR_NETWORK, "%s: check the model's name (%.60s) and the address", words,
+                       self->model);
+        return ES_OF_SERVER;
+    }
+    es_server_fail(self, err, ES_ERR_NETWORK, "%s", words);
+    if (http == 429 || http == 503)
+        return ES_BUSY;
+    return http == 408 || http >= 500 ? ES_SICK : http == 200 ? ES_GARBLED : ES_OF_FRAME;
+}
+
+static es_outcome of_fault(const es_server *self, const es_net_reply *reply, es_error *err)
+{
+    es_server_fail(self, err, reply->error.status, "%s", reply->error.message);
+    switch (reply->fault) {
+    case ES_NET_UNREACHABLE:
+        return ES_UNREACHABLE;
+    case ES_NET_TIMEOUT:
+        return ES_LATE;
+    case ES_NET_CUT:
+        return ES_CUT;
+    case ES_NET_SINK:
+        return of_status(reply->error.status);
+    default:
+        return ES_OF_FRAME;
+    }
+}
+
+es_outcome es_judge(const es_server *self, const es_net_reply *reply, es_stream *stream, const es_reading *reading,
+                    es_error *err)
+{
+    es_error own = {0};
+    if (reply->fault != ES_NET_NONE)
+        return of_fault(self, reply, err);
+    if (reply->http != 200)
+        return of_http(self, reply, err);
+    es_status status = es_stream_end(stream, &own);
+    if (status != ES_OK) {
+        es_server_fail(self, err, status, "%s", own.message);
+        return of_status(status);
+    }
+    if (reading->ended || stream->done)
+        return ES_GOOD;
+    es_server_fail(self, err, ES_ERR_NETWORK, "the answer broke off");
+    return ES_CUT;
+}

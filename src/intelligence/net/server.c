@@ -1,0 +1,354 @@
+/* server.c - one server: its address, its models, and how its faults are told. */
+#include "intelligence/net/adapter.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "intelligence/net/endpoint.h"
+
+#define MOST_IN_FLIGHT 64
+#define CONNECT_SECONDS 10.0
+#define ANSWER_SECONDS 300.0
+#define TOTAL_TIMES 6
+#define PAUSE_SECONDS 0.5
+#define BODY_MAX ((size_t)16 << 20)
+#define LOOK_SECONDS 30.0 /* for what needs no model: lists and descriptions */
+#define MODELS_LOOKED_AT 32
+
+/* --- faults --- */
+
+es_status es_server_fail(const es_server *self, es_error *err, es_status status, const char *format, ...)
+{
+    char what[400];
+    va_list args;
+    if (err == NULL)
+        return status;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    for (char *at = what; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            *at = ' ';
+    es_fail(err, status, "%s at %.100s: %s", self->dialect->name, self->endpoint, what);
+    size_t n = self->key != NULL ? strlen(self->key) : 0;
+    for (char *at = err->message; n >= 4 && (at = strstr(at, self->key)) != NULL; at += n)
+        memset(at, '*', n);
+    return status;
+}
+
+void es_server_words(const es_net_reply *reply, char *out, size_t size)
+{
+    json_t *root = NULL;
+    const char *words = NULL;
+    if (es_json_parse(&root, reply->body, reply->body_size, "answer", NULL) == ES_OK)
+        words = es_server_complaint(root);
+    if (words != NULL)
+        snprintf(out, size, "HTTP status %ld: %.250s", reply->http, words);
+    else
+        snprintf(out, size, "HTTP status %ld", reply->http);
+    json_decref(root);
+}
+
+/* --- a question that needs no model --- */
+
+typedef struct look {
+    const es_server *self;
+    bool done;
+    long http;
+    json_t *root;
+    es_status status;
+    es_error error;
+} look;
+
+static void look_done(void *context, const es_net_reply *reply)
+{
+    look *l = context;
+    l->done = true;
+    l->http = reply->http;
+    if (reply->fault != ES_NET_NONE) {
+        l->status = es_server_fail(l->self, &l->error, reply->error.status, "%s", reply->error.message);
+    } else if (reply->http != 200) {
+        char words[300];
+        es_server_words(reply, words, sizeof words);
+        l->status = es_server_fail(l->self, &l->error, ES_ERR_NETWORK, "%s", words);
+    } else if (es_json_parse(&l->root, reply->body, reply->body_size, "answer", NULL) != ES_OK) {
+        l->status = es_server_fail(l->self, &l->error, ES_ERR_FORMAT, "the answer is not JSON");
+    }
+}
+
+/* GETs, or with a body POSTs to, a path. *root is owned by the caller; *http is the status, 0 when there was none. */
+static es_status ask(es_server *self, const char *path, const es_str *body, json_t **root, long *http, es_error *err)
+{
+    look l = {.self = self};
+    es_str url = {0};
+    *root = NULL;
+    es_str_append(&url, self->endpoint);
+    es_str_append(&url, path);
+    es_status status = es_str_check(&url, err);
+    if (status == ES_OK && body != NULL)
+        status = es_str_check(body, err);
+    if (status == ES_OK) {
+        es_net_request request = {
+            .url = es_str_text(&url), .key = self->key, .limits = self->limits, .context = &l, .done = look_done};
+        if (request.limits.first_byte > LOOK_SECONDS)
+            request.limits.first_byte = LOOK_SECONDS;
+        if (body != NULL) {
+            request.body = es_str_text(body);
+            request.body_size = body->length;
+        }
+        status = es_net_start(self->net, &request, err);
+    }
+    while (status == ES_OK && !l.done)
+        status = es_net_step(self->net, 0.1, err);
+    es_str_free(&url);
+    *http = l.http;
+    *root = l.root;
+    if (status == ES_OK && l.status != ES_OK) {
+        if (err != NULL)
+            *err = l.error;
+        status = l.status;
+    }
+    return status;
+}
+
+/* Adds the string members `key` of the objects in the list `list`. */
+static es_status add_names(const es_server *self, const json_t *root, const char *list, const char *key,
+                           es_names *names, es_error *err)
+{
+    const json_t *items = json_object_get(root, list);
+    if (!json_is_array(items))
+        return es_server_fail(self, err, ES_ERR_FORMAT, "its list of models is not one");
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *name = json_object_get(json_array_get(items, i), key);
+        if (json_is_string(name) && json_string_length(name) == strlen(json_string_value(name)))
+            ES_TRY(es_names_add(names, json_string_value(name), err));
+    }
+    return ES_OK;
+}
+
+static es_status list_models(es_server *self, es_names *names, es_error *err)
+{
+    json_t *root = NULL;
+    long http = 0;
+    bool ollama = self->dialect == &es_dialect_ollama;
+    es_status status = ask(self, ollama ? "/api/tags" : "/models", NULL, &root, &http, err);
+    if (status == ES_OK)
+        status = add_names(self, root, ollama ? "models" : "data", ollama ? "name" : "id", names, err);
+    json_decref(root);
+    return status;
+}
+
+/* The first names of a list, for an error. */
+static const char *some(const es_names *names, char *out, size_t size)
+{
+    size_t n = 0;
+    snprintf(out, size, "none");
+    for (size_t i = 0; i < names->count && i < 6 && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%.40s", i > 0 ? ", " : "", names->items[i]);
+    return out;
+}
+
+/* --- which model --- */
+
+static bool lists(const json_t *list, const char *word)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (text != NULL && strcmp(text, word) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What Ollama says of a model; *there false when it has none of that name. A server too old to say is believed. */
+static es_status show(es_server *self, const char *model, bool *there, bool *sees, bool *thinks, es_error *err)
+{
+    es_str body = {0};
+    json_t *root = NULL;
+    long http = 0;
+    es_str_append(&body, "{\"model\":");
+    es_str_append_json(&body, model);
+    es_str_append(&body, "}");
+    es_status status = ask(self, "/api/show", &body, &root, &http, err);
+    es_str_free(&body);
+    *there = http != 404;
+    if (status == ES_OK) {
+        const json_t *can = json_object_get(root, "capabilities");
+        *sees = !json_is_array(can) || lists(can, "vision");
+        *thinks = json_is_array(can) && lists(can, "thinking");
+    }
+    json_decref(root);
+    return *there ? status : ES_OK;
+}
+
+static es_status find_given(es_server *self, const char *model, es_error *err)
+{
+    bool there = false, sees = false, thinks = false;
+    char list[300];
+    ES_TRY(show(self, model, &there, &sees, &thinks, err));
+    if (there) {
+        self->blind = !sees;
+        self->thinks = thinks;
+        self->model = es_strdup(model);
+        return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
+    }
+    es_names names = {0};
+    es_status status = list_models(self, &names, err);
+    if (status == ES_OK)
+        status = es_server_fail(self, err, ES_ERR_ARGUMENT, "no model %.60s: 'ollama pull %.60s' gets it; there: %s",
+                                model, model, some(&names, list, sizeof list));
+    es_names_free(&names);
+    return status;
+}
+
+/* The first model that sees pictures; one of the family escriba's questions are made for before any other. */
+static es_status find_any(es_server *self, const es_names *names, es_error *err)
+{
+    const char *chosen = NULL;
+    for (size_t i = 0; i < names->count && i < MODELS_LOOKED_AT; i++) {
+        bool there = false, sees = false, thinks = false;
+        bool family = strncmp(names->items[i], "qwen3-vl", 8) == 0;
+        if (chosen != NULL && !family)
+            continue;
+        ES_TRY(show(self, names->items[i], &there, &sees, &thinks, err));
+        if (!there || !sees)
+            continue;
+        chosen = names->items[i];
+        self->thinks = thinks;
+        if (family)
+            break;
+    }
+    if (chosen == NULL)
+        return es_server_fail(self, err, ES_ERR_ARGUMENT,
+                              "it has no model that sees pictures: 'ollama pull qwen3-vl:2b' gets one");
+    self->model = es_strdup(chosen);
+    return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(chosen));
+}
+
+static es_status find_model(es_server *self, const char *model, es_error *err)
+{
+    bool ollama = self->dialect == &es_dialect_ollama;
+    if (model != NULL && *model != '\0') {
+        if (ollama)
+            return find_given(self, model, err);
+        self->model = es_strdup(model);
+        return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
+    }
+    es_names names = {0};
+    char list[300];
+    es_status status = list_models(self, &names, err);
+    if (status == ES_OK && ollama)
+        status = find_any(self, &names, err);
+    else if (status == ES_OK && names.count == 1)
+        status = (self->model = es_strdup(names.items[0])) != NULL ? ES_OK : es_fail_memory(err, "a name", 0);
+    else if (status == ES_OK)
+        status = es_server_fail(self, err, ES_ERR_ARGUMENT, "which model? Give --model; there: %s",
+                                some(&names, list, sizeof list));
+    es_names_free(&names);
+    return status;
+}
+
+/* --- life --- */
+
+void es_server_close(es_server *self)
+{
+    if (self == NULL)
+        return;
+    es_net_close(self->net);
+    free(self->endpoint);
+    if (self->key != NULL)
+        memset(self->key, 0, strlen(self->key));
+    free(self->key);
+    free(self->model);
+    free(self->chat_url);
+    free(self->keep_alive);
+    free(self);
+}
+
+/* A key goes into a header line: anything but visible ASCII could forge another header. */
+static es_status check_key(const char *key, es_error *err)
+{
+    for (const char *p = key; p != NULL && *p != '\0'; p++)
+        if (*p < 0x21 || *p > 0x7E)
+            return es_fail(err, ES_ERR_ARGUMENT, "the key holds characters that no key has: check OPENAI_API_KEY");
+    return ES_OK;
+}
+
+static double or_else(double given, double standard)
+{
+    return given > 0 ? given : standard;
+}
+
+static es_status fill(es_server *self, const es_server_options *o, es_error *err)
+{
+    bool ollama = self->dialect == &es_dialect_ollama;
+    double wait = or_else(o->answer_seconds, ANSWER_SECONDS);
+    self->limits = (es_net_limits){.connect = or_else(o->connect_seconds, CONNECT_SECONDS),
+                                   .first_byte = wait,
+                                   .idle = wait,
+                                   .total = or_else(o->total_seconds, wait * TOTAL_TIMES),
+                                   .body = BODY_MAX};
+    self->pause = or_else(o->pause_seconds, PAUSE_SECONDS);
+    self->random = es_hash_key().a | 1;
+    self->max_pixels = o->max_pixels;
+    self->context = o->context;
+    self->stream = !o->no_stream;
+    es_flow_begin(&self->flow, o->most > 0 ? (size_t)o->most : MOST_IN_FLIGHT);
+    ES_TRY(check_key(o->key, err));
+    ES_TRY(ollama ? es_endpoint_ollama(o->endpoint, &self->endpoint, err)
+                  : es_endpoint_openai(o->endpoint, &self->endpoint, err));
+    es_str url = {0};
+    es_str_append(&url, self->endpoint);
+    es_str_append(&url, self->dialect->chat_path);
+    self->chat_url = es_str_take(&url, err);
+    bool has_key = o->key != NULL && *o->key != '\0';
+    self->key = has_key ? es_strdup(o->key) : NULL;
+    self->keep_alive = o->keep_alive != NULL ? es_strdup(o->keep_alive) : NULL;
+    if (self->chat_url == NULL || (has_key && self->key == NULL) || (o->keep_alive != NULL && self->keep_alive == NULL))
+        return es_fail_memory(err, "a server", 0);
+    return es_net_open(&self->net, err);
+}
+
+static es_status create(es_server **out, const es_server_options *o, es_error *err)
+{
+    *out = NULL;
+    es_server *self = es_calloc(1, sizeof *self);
+    if (self == NULL)
+        return es_fail_memory(err, "a server", sizeof *self);
+    self->dialect = strcmp(o->backend, "ollama") == 0 ? &es_dialect_ollama : &es_dialect_openai;
+    es_status status = fill(self, o, err);
+    if (status != ES_OK) {
+        es_server_close(self);
+        return status;
+    }
+    *out = self;
+    return ES_OK;
+}
+
+es_status es_server_open(es_server **out, const es_server_options *options, es_error *err)
+{
+    es_server *self = NULL;
+    *out = NULL;
+    ES_TRY(create(&self, options, err));
+    es_status status = find_model(self, options->model, err);
+    if (status != ES_OK) {
+        es_server_close(self);
+        return status;
+    }
+    *out = self;
+    return ES_OK;
+}
+
+es_status es_server_models(const es_server_options *options, es_names *names, es_error *err)
+{
+    es_server *self = NULL;
+    ES_TRY(create(&self, options, err));
+    es_status status = list_models(self, names, err);
+    es_server_close(self);
+    return status;
+}

@@ -1,0 +1,158 @@
+/* text.c - the text decoder: rows of any number of sequences through all layers. docs/model.md explains it.
+ */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void es_text_scratch_free(es_text_scratch *s, es_device *device)
+{
+    es_tensor *all[] = {s->x,    s->norm, s->q,     s->attended, s->k,      s->v,
+                        s->gate, s->up,   s->table, s->visual,   s->picked, s->logits};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        es_tensor_free(device, all[i]);
+    free(s->host);
+    free(s->rows);
+    *s = (es_text_scratch){0};
+}
+
+static es_status reserve_rows(es_text_scratch *s, const es_model *model, int64_t n, es_error *err)
+{
+    const es_text_config *c = &model->config.text;
+    es_device *d = model->device;
+    int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    struct {
+        es_tensor **tensor;
+        int64_t cols;
+    } wanted[] = {{&s->x, c->hidden},
+                  {&s->norm, c->hidden},
+                  {&s->q, q},
+                  {&s->attended, q},
+                  {&s->k, kv},
+                  {&s->v, kv},
+                  {&s->gate, c->intermediate},
+                  {&s->up, c->intermediate},
+                  {&s->table, c->head_dim},
+                  {&s->visual, c->hidden}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        ES_TRY(es_tensor_create(d, wanted[i].tensor, n, wanted[i].cols, err));
+    int64_t widest = c->hidden > c->head_dim ? c->hidden : c->head_dim;
+    s->host = es_calloc((size_t)n, (size_t)widest * sizeof *s->host);
+    s->rows = es_calloc((size_t)n, sizeof *s->rows);
+    if (s->host == NULL || s->rows == NULL)
+        return es_fail_memory(err, "the text decoder", (size_t)(n * widest) * sizeof(float));
+    return ES_OK;
+}
+
+es_status es_text_reserve(es_text_scratch *s, const es_model *model, int64_t rows, int64_t logit_rows, es_error *err)
+{
+    const es_text_config *c = &model->config.text;
+    es_status status = ES_OK;
+    if (rows > s->capacity || logit_rows > s->logit_capacity) {
+        rows = rows > s->capacity ? rows : s->capacity;
+        logit_rows = logit_rows > s->logit_capacity ? logit_rows : s->logit_capacity;
+        es_text_scratch_free(s, model->device);
+        status = reserve_rows(s, model, rows, err);
+        if (status == ES_OK && logit_rows > 0)
+            status = es_tensor_create(model->device, &s->picked, logit_rows, c->hidden, err);
+        if (status == ES_OK && logit_rows > 0)
+            status = es_tensor_create(model->device, &s->logits, logit_rows, c->vocab, err);
+        if (status != ES_OK) {
+            es_text_scratch_free(s, model->device);
+            return status;
+        }
+        s->capacity = rows;
+        s->logit_capacity = logit_rows;
+    }
+    return status;
+}
+
+/* Puts level `level` of the pictures' features (0: the embeddings themselves) into, or onto, their rows of x.
+ */
+static void place_visual(const es_model *model, es_text_scratch *s, const es_text_batch *batch, int32_t level)
+{
+    if (batch->visual_count == 0)
+        return;
+    int64_t dim = model->config.text.hidden;
+    for (int64_t i = 0; i < batch->visual_count; i++) {
+        const struct es_visual_row *v = &batch->visual[i];
+        const float *from = v->output->data + ((int64_t)level * v->output->tokens + v->token) * dim;
+        memcpy(s->host + i * dim, from, (size_t)dim * sizeof *from);
+        s->rows[i] = v->row;
+    }
+    es_op_write(model->device, s->visual, s->host, batch->visual_count);
+    es_op_scatter(model->device, s->x, s->visual, 0, s->rows, batch->visual_count, level > 0);
+}
+
+static void linear(es_device *d, es_tensor *y, const es_tensor *x, const es_linear *l, const es_tensor *residual)
+{
+    es_op_linear(d, y, x, l->w, l->bias, ES_ACT_NONE, residual);
+}
+
+static void layer_forward(const es_model *model, int32_t index, es_text_scratch *s, es_kv *kv,
+                          const es_text_batch *batch)
+{
+    const es_text_config *c = &model->config.text;
+    const es_text_layer *layer = &model->weights.layers[index];
+    es_device *d = model->device;
+    es_op_norm_rms(d, s->norm, s->x, layer->input_norm, c->rms_eps);
+    linear(d, s->q, s->norm, &layer->q, NULL);
+    linear(d, s->k, s->norm, &layer->k, NULL);
+    linear(d, s->v, s->norm, &layer->v, NULL);
+    es_op_norm_rms(d, s->q, s->q, layer->q_norm, c->rms_eps); /* each head by itself */
+    es_op_norm_rms(d, s->k, s->k, layer->k_norm, c->rms_eps);
+    es_op_rope(d, s->q, 0, c->heads, c->head_dim, s->table);
+    es_op_rope(d, s->k, 0, c->kv_heads, c->head_dim, s->table);
+    es_op_kv_write(d, kv, index, s->k, s->v, batch->sequences, batch->sequence_count);
+    es_op_attend_paged(d, s->attended, s->q, kv, index, c->heads, batch->sequences, batch->sequence_count);
+    linear(d, s->x, s->attended, &layer->o, s->x);
+    es_op_norm_rms(d, s->norm, s->x, layer->post_norm, c->rms_eps);
+    linear(d, s->gate, s->norm, &layer->gate, NULL);
+    linear(d, s->up, s->norm, &layer->up, NULL);
+    es_op_swiglu(d, s->gate, s->gate, s->up);
+    linear(d, s->x, s->gate, &layer->down, s->x);
+}
+
+static es_status run_layers(const es_model *model, es_text_scratch *s, es_kv *kv, const es_text_batch *batch,
+                            const es_watch *watch, const es_cancel *cancel, es_error *err)
+{
+    const es_model_config *c = &model->config;
+    es_device *d = model->device;
+    es_op_embed(d, s->x, model->weights.embed, batch->ids, batch->rows);
+    place_visual(model, s, batch, 0);
+    es_watch_see(watch, d, s->x, "text.embed");
+    es_text_rope(&c->text, batch->positions, (size_t)batch->rows, s->host);
+    es_op_write(d, s->table, s->host, batch->rows);
+    for (int32_t i = 0; i < c->text.layers; i++) {
+        if (es_cancel_asked(cancel))
+            return es_fail(err, ES_ERR_CANCELLED, "cancelled");
+        layer_forward(model, i, s, kv, batch);
+        if (i < c->vision.deepstack_count)
+            place_visual(model, s, batch, i + 1);
+        es_watch_see(watch, d, s->x, "text.layer.%d", i);
+    }
+    return ES_OK;
+}
+
+es_status es_text_forward(const es_model *model, es_text_scratch *scratch, es_kv *kv, const es_text_batch *batch,
+                          float *logits, const es_watch *watch, const es_cancel *cancel, es_error *err)
+{
+    es_device *d = model->device;
+    es_text_scratch *s = scratch;
+    if (batch->rows <= 0 || batch->rows > INT32_MAX || batch->visual_count > batch->rows)
+        return es_fail(err, ES_ERR_INTERNAL, "a text batch of %lld rows", (long long)batch->rows);
+    ES_TRY(es_text_reserve(s, model, batch->rows, batch->logit_count, err));
+    es_status status = run_layers(model, s, kv, batch, watch, cancel, err);
+    if (status == ES_OK && batch->logit_count > 0) {
+        es_op_gather(d, s->picked, s->x, batch->logit_rows, batch->logit_count);
+        es_op_norm_rms(d, s->picked, s->picked, model->weights.final_norm, model->config.text.rms_eps);
+        es_watch_see(watch, d, s->picked, "text.norm");
+        es_op_linear(d, s->logits, s->picked, model->weights.head, NULL, ES_ACT_NONE, NULL);
+        es_watch_see(watch, d, s->logits, "logits");
+        es_op_read(d, s->logits, 0, batch->logit_count, logits);
+    }
+    es_status device_status = es_device_check(d, status == ES_OK ? err : NULL);
+    return status != ES_OK ? status : device_status;
+}

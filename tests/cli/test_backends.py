@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Who answers: servers in place of the native engine, auto, fallbacks, several frames in one prompt."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import common
+
+KEY = "sk-verysecret123"
+
+
+def flat(value, side=256):
+    """A grey picture: the server knows a frame by its first pixel."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes([value]) * side * 3) * side
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+class Case(common.Case):
+    frames = 0
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for i in range(8):
+            cls.write("frames/frame_%04ds.png" % (i * 10), flat(i))
+        script = os.path.join(common.ROOT, "tests", "intelligence", "llm_server.py")
+        cls.server = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        cls.port = int(cls.server.stdout.readline())
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stdin.close()
+        cls.server.wait()
+        cls.server.stdout.close()
+        super().tearDownClass()
+
+    def at(self, how, openai=False):
+        return "http://127.0.0.1:%d/%s%s" % (self.port, how, "/v1" if openai else "")
+
+    def check(self, text, wanted=8):
+        """Each frame once, each with its own answer."""
+        records = sorted((json.loads(line) for line in text.splitlines()), key=lambda r: r["index"])
+        self.assertEqual([r["index"] for r in records], list(range(wanted)))
+        for r in records:
+            self.assertEqual((r["description"], r["activity"]), ("frame %d" % (r["timestamp"] / 10), "coding"))
+
+
+class Servers(Case):
+    with_model = False
+
+    def test_frames_are_described_by_either(self):
+        for args, env in [(["--backend", "ollama"], {"OLLAMA_HOST": self.at("ok")}),
+                          (["--backend", "openai"], {"OPENAI_BASE_URL": self.at("ok", True)}),
+                          (["--backend", "openai", "--endpoint", self.at("ok", True)], {"OPENAI_API_KEY": KEY}),
+                          ([], {"ESCRIBANO_VLM_BACKEND": "ollama", "ESCRIBANO_VLM_ENDPOINT": self.at("ok")}),
+                          (["--endpoint", self.at("ok")], {}), (["--endpoint", self.at("ok", True)], {})]:
+            result = self.run_escriba("describe", self.folder, *args, env=env)
+            self.assertEqual((result.returncode, result.stderr), (0, ""), args)
+            self.check(result.stdout)
+
+    def test_several_frames_in_one_prompt_come_back_each_in_its_place(self):
+        for size in ("4", "8"):
+            for how in ("ok", "swap", "drop", "short", "mute"):
+                for backend in ("ollama", "openai"):
+                    result = self.run_escriba("describe", self.folder, "--backend", backend, "--endpoint",
+                                              self.at(how, backend == "openai"), "--batch-mode", "interleaved",
+                                              "--batch-size", size)
+                    self.assertEqual((result.returncode, result.stderr), (0, ""))
+                    self.check(result.stdout)
+
+    def test_a_key_is_never_shown(self):
+        env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": self.at("key", True)}
+        result = self.run_escriba("describe", self.folder, "--backend", "openai", env=env)
+        self.one_line(result, 1, "HTTP status 401", "OPENAI_API_KEY")
+        for args in (["config"], ["config", "--json"], ["doctor"], ["doctor", "--json"]):
+            told = self.run_escriba(*args, env=env)
+            self.assertNotIn(KEY, told.stdout + told.stderr + result.stderr)
+        self.assertIn('"***"', self.run_escriba("config", env=env).stdout)
+
+    def test_a_run_that_lost_its_server_goes_on_elsewhere(self):
+        out = self.path("seen.jsonl")
+        args = ["describe", self.folder, "--backend", "openai", "--model", "m"]
+        result = self.run_escriba(*args, "--endpoint", self.at("dies", True), "--output", out)
+        self.one_line(result, 1, "502")
+        self.assertEqual(len([r for r in common.read_lines(out) if "error" not in r]), 3)
+        result = self.run_escriba(*args, "--endpoint", self.at("ok", True), "--resume", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        good = [r["timestamp"] for r in common.read_lines(out) if "error" not in r]
+        self.assertEqual(sorted(good), [10 * i for i in range(8)])
+
+    def test_a_fallback_does_what_was_left(self):
+        env = {"OPENAI_BASE_URL": self.at("ok", True)}
+        result = self.run_escriba("describe", self.folder, "--backend", "ollama", "--endpoint", self.at("dies"),
+                                  "--fallback", "openai:m", env=env)
+        self.one_line(result, 0, "502", "the 5 frames left go to openai")
+        self.check(result.stdout)
+
+    def test_a_fallback_takes_all_when_the_first_does_not_start(self):
+        env = {"OLLAMA_HOST": self.at("ok")}
+        for args, words in [(["--backend", "openai", "--endpoint", "http://127.0.0.1:9/v1"], ["openai at"]),
+                            (["--backend", "native", "--model", "/no/such"], ["/no/such"]),
+                            (["--backend", "mlx"], ["no mlx"])]:
+            result = self.run_escriba("describe", self.folder, *args, "--fallback", "ollama", env=env)
+            self.one_line(result, 0, "ollama answers instead", *words)
+            self.check(result.stdout)
+        result = self.run_escriba("describe", self.folder, "--backend", "openai", "--endpoint", "http://127.0.0.1:9/v1",
+                                  "--fallback", "ollama", env={"OLLAMA_HOST": "127.0.0.1:9"})
+        self.one_line(result, 1, "openai at", "and the fallback: ollama at")
+
+    def test_auto_takes_what_answers_and_says_why(self):
+        env = {"OLLAMA_HOST": self.at("ok"), "ESCRIBANO_VLM_MODEL": "qwen3-vl:2b"}
+        result = self.run_escriba("describe", self.folder, "--verbose", env=env)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.check(result.stdout)
+        self.assertIn("backend ollama (auto: the model is not here, and Ollama answers), model qwen3-vl:2b", result.stderr)
+        told = json.loads(self.run_escriba("doctor", "--json", env=env).stdout)
+        self.assertEqual((told["backend"], told["would_run"]), ("ollama", True))
+        self.assertEqual(told["backends"]["ollama"], "answers, with 3 models")
+        self.assertIn("not set", told["backends"]["openai"])
+        env = {"OLLAMA_HOST": "127.0.0.1:9", "OPENAI_BASE_URL": self.at("ok", True), "ESCRIBANO_VLM_MODEL": "/no/such"}
+        told = json.loads(self.run_escriba("doctor", "--json", env=env).stdout)
+        self.assertEqual(told["backend"], "openai")
+        env.pop("OPENAI_BASE_URL")
+        self.one_line(self.run_escriba("describe", self.folder, env=env), 1, "/no/such")
+
+    def test_many_endpoints_share_the_frames_and_end_in_a_table(self):
+        many = ["--endpoint", self.at("ok", True), "--endpoint", self.at("whole", True), "--endpoint", self.at("dead", True)]
+        roll = self.write("servers.txt", "%s most=2\n%s model=m # second\n" % (self.at("ok", True), self.at("think", True)))
+        for args, count in [(many, 3), (["--endpoint", "@" + roll], 2)]:
+            result = self.run_escriba("describe", self.folder, "--backend", "openai", "--model", "m", *args)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.check(result.stdout)
+            lines = result.stderr.splitlines()
+            self.assertEqual(len(lines), count, result.stderr)
+            for line in lines:
+                self.assertRegex(line, r"^escriba: http://127.0.0.1:\d+/\w+/v1 +\d+ frames +[\d.]+ a second +\d+ errors")
+
+    def test_words_may_come_from_another_backend(self):
+        env = {"ESCRIBANO_LLM_BACKEND": "openai", "OPENAI_BASE_URL": self.at("ok", True)}
+        result = self.run_escriba("generate", "What is the capital of France?", env=env)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout, "Paris is the capital, of course.\n")
+        result = self.run_escriba("generate", "--llm-backend", "ollama", "--llm-model", "missing", "Why?",
+                                  env={"OLLAMA_HOST": self.at("ok")})
+        self.one_line(result, 2, "no model missing")
+
+    def test_addresses_and_servers_that_make_no_sense(self):
+        for args, code, word in [(["--backend", "openai"], 2, "OPENAI_BASE_URL"),
+                                 (["--backend", "openai", "--endpoint", "ftp://x"], 2, "not an http"),
+                                 (["--backend", "openai", "--endpoint", "http://me:%s@x/" % KEY], 2, "OPENAI_API_KEY"),
+                                 (["--backend", "ollama", "--endpoint", "http://127.0.0.1:9"], 1, "ollama at"),
+                                 (["--backend", "ollama", "--endpoint", self.at("ok"), "--model", "missing"], 2, "missing"),
+                                 (["--backend", "openai", "--endpoint", self.at("two", True)], 2, "there: a, b")]:
+            result = self.run_escriba("describe", self.folder, *args)
+            self.one_line(result, code, word)
+            self.assertNotIn(KEY, result.stderr)
+
+
+class Native(Case):
+    def test_auto_takes_the_model_that_is_here(self):
+        env = {"OLLAMA_HOST": self.at("ok")}
+        told = json.loads(self.run_escriba("doctor", "--json", "--model", self.model, env=env).stdout)
+        self.assertEqual((told["backend"], told["would_run"]), ("native", True))
+
+    def test_several_frames_in_one_prompt(self):
+        result = self.describe(self.folder, "--batch-mode", "interleaved", "--batch-size", "3")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(sorted(json.loads(line)["index"] for line in result.stdout.splitlines()), list(range(8)))
+
+    def test_native_is_a_fallback_too(self):
+        result = self.describe(self.folder, "--backend", "ollama", "--endpoint", "http://127.0.0.1:9", "--fallback",
+                               "native:" + self.model)
+        self.one_line(result, 0, "native answers instead")
+        self.assertEqual(len(result.stdout.splitlines()), 8)
+
+
+if __name__ == "__main__":
+    common.main()

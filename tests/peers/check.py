@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""escriba against a real server: described, killed in mid-run and brought back, several frames in one prompt.
+
+check.py --escriba PATH --backend ollama|openai --url URL --probe URL [--model NAME] [--prepare COMMAND] -- SERVER...
+Starts the server, waits until the probe answers, runs the command that prepares it, and looks that every frame is recorded
+exactly once. Says what it measured. Python 3 standard library only.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FRAMES = int(os.environ.get("PEER_FRAMES", "20"))
+PATIENCE = 600  # seconds for a server to come up
+
+
+class Server:
+    def __init__(self, command, probe, log):
+        self.command, self.probe, self.log, self.process = command, probe, log, None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            # A group of its own: such servers have runners, which die with them.
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            start_new_session=True)
+        end = time.time() + PATIENCE
+        while time.time() < end:
+            try:
+                urllib.request.urlopen(self.probe, timeout=5).read()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    sys.exit(f"check: the server ended with {self.process.returncode}; its words: {self.log}")
+                time.sleep(0.5)
+        sys.exit(f"check: the server did not answer in {PATIENCE} s; its words: {self.log}")
+
+    def kill(self):
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self.process = None
+
+
+def make_frames(folder):
+    source = os.path.join(ROOT, "samples", "frames")
+    names = sorted(os.listdir(source))
+    for i in range(FRAMES):
+        shutil.copy(os.path.join(source, names[i % len(names)]), os.path.join(folder, "frame_%04ds.png" % (i * 10)))
+
+
+def records_of(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
+
+
+def good(records):
+    return [r for r in records if "error" not in r]
+
+
+def each_once(records, what):
+    stamps = sorted(r["timestamp"] for r in good(records))
+    if stamps != [10 * i for i in range(FRAMES)]:
+        sys.exit(f"check: {what}: not every frame exactly once: {stamps}; {[r.get('error') for r in records]}")
+
+
+def run_all(args, server, folder, work):
+    base = [args.escriba, "describe", folder, "--backend", args.backend, "--endpoint", args.url, "--max-tokens", "100",
+            "--frame-width", "512"] + (["--model", args.model] if args.model else [])
+    out = os.path.join(work, "plain.jsonl")
+    began = time.time()
+    subprocess.run([*base, "--output", out], check=True)
+    seconds = time.time() - began
+    records = records_of(out)
+    each_once(records, "plain")
+    parsed = sum(r["parsed"] for r in records)
+    print(f"check: {FRAMES} frames, each once, {parsed} of them records, {FRAMES / seconds:.2f} a second", flush=True)
+
+    out = os.path.join(work, "killed.jsonl")
+    process = subprocess.Popen([*base, "--output", out], stderr=subprocess.DEVNULL)
+    while len(records_of(out)) < FRAMES // 4 and process.poll() is None:
+        time.sleep(0.02)
+    at = len(records_of(out))
+    server.kill()
+    time.sleep(1)
+    server.start()
+    code, resumed = process.wait(), 0
+    while code != 0 and resumed < 5:  # it was away for longer than escriba waits: go on from the file
+        resumed += 1
+        code = subprocess.run([*base, "--resume", out]).returncode
+    each_once(records_of(out), "killed")
+    print(f"check: killed at frame {at} and brought back, resumed {resumed} times: each frame once", flush=True)
+
+    for size in (4, 8):
+        out = os.path.join(work, f"interleaved{size}.jsonl")
+        subprocess.run([*base, "--batch-mode", "interleaved", "--batch-size", str(size), "--output", out], check=True)
+        records = records_of(out)
+        each_once(records, f"interleaved {size}")
+        parsed = sum(r["parsed"] for r in records)
+        print(f"check: {size} frames in a prompt: each frame once, {parsed} of {FRAMES} records", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for flag in ("--escriba", "--backend", "--url", "--probe"):
+        parser.add_argument(flag, required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--prepare")
+    parser.add_argument("server", nargs="+")
+    args = parser.parse_args()
+    work = tempfile.mkdtemp(prefix="escriba-peer-")
+    folder = os.path.join(work, "frames")
+    os.mkdir(folder)
+    make_frames(folder)
+    server = Server(args.server, args.probe, os.path.join(work, "server.log"))
+    try:
+        server.start()
+        if args.prepare:
+            subprocess.run(args.prepare, shell=True, check=True)
+        run_all(args, server, folder, work)
+    finally:
+        server.kill()
+    shutil.rmtree(work)
+    print(f"check: {args.backend}: all well")
+
+
+if __name__ == "__main__":
+    main()

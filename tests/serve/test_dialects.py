@@ -1,0 +1,232 @@
+"""Ollama's and OpenAI's dialects: what their clients send, what they read."""
+
+import json
+
+import common
+
+PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
+                                           "age": {"type": "integer", "minimum": 0, "maximum": 120},
+                                           "kind": {"enum": ["a", "b"]}},
+          "required": ["name", "age", "kind"], "additionalProperties": False}
+
+
+class Ollama(common.Server):
+    def chat(self, code=200, **more):
+        body = {"model": "model", "messages": [{"role": "user", "content": "hello"}], "options": {"num_predict": 6}}
+        return self.post("/api/chat", {**body, **more}, code)
+
+    def test_a_stream_is_lines_and_the_last_one_counts(self):
+        lines = self.chat()
+        self.assertGreaterEqual(len(lines), 2)
+        for line in lines[:-1]:
+            self.assertFalse(line["done"])
+            self.assertEqual(line["message"]["role"], "assistant")
+            self.assertRegex(line["created_at"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
+        last = lines[-1]
+        self.assertTrue(last["done"])
+        self.assertIn(last["done_reason"], ("stop", "length"))
+        for key in ("total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count",
+                    "eval_duration"):
+            self.assertIsInstance(last[key], int)
+        whole = self.chat(stream=False)
+        self.assertEqual("".join(line["message"]["content"] for line in lines), whole["message"]["content"])
+        self.assertEqual(whole["model"], "model")
+
+    def test_generate_with_pictures_and_a_system_text(self):
+        body = {"model": "model", "prompt": "What is it?", "system": "Be brief.", "images": [self.picture()],
+                "stream": False, "options": {"num_predict": 4, "temperature": 0}}
+        one = self.post("/api/generate", body)
+        self.assertIn("response", one)
+        self.assertGreater(one["prompt_eval_count"], 20)
+        body["images"] = [self.picture(), "data:image/png;base64," + self.picture(1)]
+        two = self.post("/api/generate", body)
+        self.assertGreater(two["prompt_eval_count"], one["prompt_eval_count"])
+
+    def test_format_json_and_schemas_hold(self):
+        for seed in range(5):
+            options = {"num_predict": 400, "temperature": 1.2, "seed": seed}
+            answer = self.chat(format=PERSON, stream=False, options=options)
+            if answer["done_reason"] == "stop":
+                person = json.loads(answer["message"]["content"])
+                self.assertEqual(list(person), ["name", "age", "kind"])
+                self.assertLessEqual(len(person["name"]), 8)
+                self.assertTrue(0 <= person["age"] <= 120 and person["kind"] in "ab")
+            answer = self.chat(format="json", stream=False, options={**options, "num_predict": 200})
+            if answer["done_reason"] == "stop":
+                self.assertIsInstance(json.loads(answer["message"]["content"]), dict)
+        self.assertIn("not supported", self.chat(400, format={"type": "array", "uniqueItems": True})["error"])
+        self.assertIn("schema", self.chat(400, format={"type": "nonsense"})["error"])
+
+    def test_what_is_not_held_is_a_clear_400(self):
+        for more, word in [({"think": True}, "think"), ({"tools": [{}]}, "tools"), ({"format": "xml"}, "format"),
+                           ({"options": {"mirostat": 2}}, "mirostat"), ({"options": {"temperature": -1}}, "temperature"),
+                           ({"options": []}, "options"), ({"keep_alive": "soon"}, "keep_alive"),
+                           ({"messages": {}}, "messages"), ({"messages": [1]}, "message"),
+                           ({"messages": [{"role": "tool", "content": ""}]}, "role"),
+                           ({"messages": [{"role": "user", "images": ["!!"]}]}, "base64"),
+                           ({"messages": [{"role": "user", "images": ["aGVsbG8="]}]}, "not a JPEG"),
+                           ({"options": {"stop": [""]}}, "stop"), ({"stream": "yes"}, "stream")]:
+            answer = self.chat(400, **more)
+            self.assertEqual(list(answer), ["error"])
+            self.assertIn(word, answer["error"])
+        self.assertIn("not found", self.chat(404, model="llama9")["error"])
+        self.assertIn("JSON", self.post("/api/chat", b"[]", 400)["error"])
+        self.post("/api/chat", b"{\"model\":", 400)
+        self.assertIn("context", self.chat(400, messages=[{"role": "user", "content": "word " * 300000}])["error"])
+
+    def test_stop_texts_end_the_answer_before_them(self):
+        text = self.chat(stream=False, options={"num_predict": 12})["message"]["content"]
+        self.assertGreater(len(text), 2)
+        stop = text[1:3]
+        cut = self.chat(stream=False, options={"num_predict": 12, "stop": [stop]})
+        self.assertEqual(cut["message"]["content"], text[:text.index(stop)])
+        self.assertEqual(cut["done_reason"], "stop")
+
+    def test_models_are_told(self):
+        tags = json.loads(self.get("/api/tags"))["models"]
+        self.assertEqual(tags[0]["name"], "model")
+        self.assertGreater(tags[0]["size"], 100000)
+        self.assertEqual(len(tags[0]["digest"]), 64)
+        show = self.post("/api/show", {"model": "model:latest"})
+        self.assertEqual(show["capabilities"], ["completion", "vision"])
+        self.assertIn("qwen3vl.context_length", show["model_info"])
+        self.post("/api/show", {"model": "nothing"}, 404)
+        self.assertRegex(json.loads(self.get("/api/version"))["version"], r"^\d+\.\d+")
+        self.assertEqual(self.post("/api/pull", {"model": "model", "stream": False}), {"status": "success"})
+        self.assertIn("allow-pull", self.post("/api/pull", {"model": "ORG/OTHER"}, 403)["error"])
+        self.assertIn("error", self.post("/api/embed", {"model": "model"}, 400))
+
+    def test_keep_alive_loads_and_unloads(self):
+        answer = self.post("/api/generate", {"model": "model", "stream": False})
+        self.assertEqual((answer["done_reason"], answer["done"]), ("load", True))
+        self.assertEqual(json.loads(self.get("/api/ps"))["models"][0]["name"], "model")
+        answer = self.post("/api/generate", {"model": "model", "keep_alive": 0, "stream": False})
+        self.assertEqual(answer["done_reason"], "unload")
+        self.wait_for(lambda: json.loads(self.get("/api/ps"))["models"] == [])
+        self.chat(keep_alive="300ms")
+        self.wait_for(lambda: json.loads(self.get("/api/ps"))["models"] == [])
+        self.chat(keep_alive=-1)
+        self.assertEqual(len(json.loads(self.get("/api/ps"))["models"]), 1)
+
+
+class OpenAi(common.Server):
+    def chat(self, code=200, **more):
+        body = {"model": "model", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 6}
+        return self.post("/v1/chat/completions", {**body, **more}, code)
+
+    def test_whole_and_streamed_say_the_same(self):
+        whole = self.chat()
+        choice = whole["choices"][0]
+        self.assertEqual(whole["object"], "chat.completion")
+        self.assertIn(choice["finish_reason"], ("stop", "length"))
+        usage = whole["usage"]
+        self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+        events = self.chat(stream=True, stream_options={"include_usage": True})
+        self.assertEqual(events[-1], "[DONE]")
+        self.assertEqual(events[-2]["choices"], [])
+        self.assertEqual(events[-2]["usage"]["completion_tokens"], usage["completion_tokens"])
+        deltas = [event["choices"][0]["delta"] for event in events[:-2]]
+        self.assertEqual(deltas[0], {"role": "assistant", "content": ""})
+        self.assertEqual("".join(delta.get("content", "") for delta in deltas), choice["message"]["content"])
+        self.assertEqual(events[-3]["choices"][0]["finish_reason"], choice["finish_reason"])
+        self.assertEqual(len({event["id"] for event in events[:-1]}), 1)
+
+    def test_seeds_repeat_and_choices_differ(self):
+        one = self.chat(temperature=1, seed=7, n=4, max_tokens=12)
+        two = self.chat(temperature=1, seed=7, n=4, max_tokens=12)
+        texts = [choice["message"]["content"] for choice in one["choices"]]
+        self.assertEqual(texts, [choice["message"]["content"] for choice in two["choices"]])
+        self.assertEqual([choice["index"] for choice in one["choices"]], [0, 1, 2, 3])
+        self.assertGreater(len(set(texts)), 1)
+        free = {self.chat(temperature=1.5, max_tokens=12)["choices"][0]["message"]["content"] for _ in range(4)}
+        self.assertGreater(len(free), 1)
+        events = self.chat(temperature=1, seed=7, n=4, max_tokens=12, stream=True)
+        joined = [""] * 4
+        for event in events[:-1]:
+            choice = event["choices"][0]
+            joined[choice["index"]] += choice["delta"].get("content", "")
+        self.assertEqual(joined, texts)
+
+    def test_pictures_and_schemas(self):
+        content = [{"type": "text", "text": "Two:"},
+                   {"type": "image_url", "image_url": {"url": "data:image/png;base64," + self.picture(0)}},
+                   {"type": "image_url", "image_url": {"url": "data:image/png;base64," + self.picture(1), "detail": "low"}}]
+        answer = self.chat(messages=[{"role": "developer", "content": "x"}, {"role": "user", "content": content}])
+        self.assertGreater(answer["usage"]["prompt_tokens"], 20)
+        form = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
+        for seed in range(5):
+            choice = self.chat(response_format=form, temperature=1, seed=seed, max_tokens=300)["choices"][0]
+            if choice["finish_reason"] == "stop":
+                self.assertEqual(list(json.loads(choice["message"]["content"])), ["name", "age", "kind"])
+        choice = self.chat(response_format={"type": "json_object"}, max_tokens=100)["choices"][0]
+        if choice["finish_reason"] == "stop":
+            self.assertIsInstance(json.loads(choice["message"]["content"]), dict)
+
+    def test_what_is_not_held_is_a_clear_400(self):
+        for more, word in [({"logprobs": True}, "logprobs"), ({"tools": [{}]}, "tools"), ({"n": 9}, "n"),
+                           ({"presence_penalty": 0.5}, "presence_penalty"), ({"logit_bias": {"1": 2}}, "logit_bias"),
+                           ({"max_tokens": 0}, "max_tokens"), ({"max_token": 5}, "max_token"),
+                           ({"temperature": "hot"}, "temperature"), ({"top_p": 7}, "top_p"),
+                           ({"response_format": {"type": "yaml"}}, "response_format"),
+                           ({"response_format": {"type": "json_schema", "json_schema": {}}}, "schema"),
+                           ({"messages": []}, "messages"), ({"stop": ["x"] * 99}, "stop"),
+                           ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input_audio"),
+                           ({"messages": [{"role": "user", "content": [
+                               {"type": "image_url", "image_url": {"url": "https://example.org/x.png"}}]}]}, "network")]:
+            error = self.chat(400, **more)["error"]
+            self.assertEqual(error["type"], "invalid_request_error")
+            self.assertIn(word, error["message"])
+        self.assertEqual(self.chat(404, model="gpt-9")["error"]["code"], "model_not_found")
+        for neutral in ({"logprobs": False}, {"presence_penalty": 0}, {"frequency_penalty": 0.0}, {"tools": []},
+                        {"logit_bias": {}}, {"user": "me"}, {"stop": None}, {"seed": None}):
+            self.chat(**neutral)
+        self.post("/v1/embeddings", {"model": "model", "input": "x"}, 400)
+
+    def test_models(self):
+        self.assertEqual(json.loads(self.get("/v1/models"))["data"][0]["id"], "model")
+        self.assertEqual(json.loads(self.get("/v1/models/model"))["object"], "model")
+        self.get("/v1/models/none", 404)
+
+    def test_responses(self):
+        body = {"model": "model", "input": "hello", "max_output_tokens": 6, "instructions": "Be brief."}
+        whole = self.post("/v1/responses", body)
+        self.assertEqual(whole["object"], "response")
+        self.assertIn(whole["status"], ("completed", "incomplete"))
+        text = whole["output"][0]["content"][0]["text"]
+        events = self.post("/v1/responses", {**body, "stream": True})
+        self.assertEqual([event["sequence_number"] for event in events], list(range(len(events))))
+        self.assertEqual(events[0]["type"], "response.created")
+        self.assertIn(events[-1]["type"], ("response.completed", "response.incomplete"))
+        self.assertEqual("".join(e["delta"] for e in events if e["type"] == "response.output_text.delta"), text)
+        content = [{"type": "input_text", "text": "What?"},
+                   {"type": "input_image", "image_url": "data:image/png;base64," + self.picture()}]
+        form = {"format": {"type": "json_schema", "name": "p", "schema": PERSON, "strict": True}}
+        answer = self.post("/v1/responses", {"model": "model", "input": [{"role": "user", "content": content}],
+                                             "text": form, "max_output_tokens": 300})
+        if answer["status"] == "completed":
+            json.loads(answer["output"][0]["content"][0]["text"])
+        for more in ({"previous_response_id": "x"}, {"tools": [{}]}, {"background": True}, {"inptu": 1}, {"input": []}):
+            self.post("/v1/responses", {**body, **more}, 400)
+
+
+class Rest(common.Server):
+    def test_health_metrics_and_the_page(self):
+        self.assertEqual(json.loads(self.get("/health")), {"status": "ok"})
+        self.assertEqual(json.loads(self.get("/ready"))["status"], "ready")
+        status, headers, page = self.send("GET", "/")
+        self.assertEqual(status, 200)
+        self.assertIn(b"escriba", page)
+        self.assertNotRegex(page.decode(), r"(src|href)=\"http")
+        self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+        self.post("/api/generate", {"prompt": "x", "options": {"num_predict": 3}})
+        text = self.get("/metrics").decode()
+        for line in text.splitlines():
+            self.assertRegex(line, r"^(# (HELP|TYPE) escriba_\w+ .+|escriba_\w+(\{[^}]*\})? [-+0-9.einfa]+)$")
+        self.assertEqual(self.metric("generated_tokens_total"), 3)
+        self.assertEqual(json.loads(self.get("/status"))["answered"], 1)
+        self.assertEqual(self.send("DELETE", "/health")[0], 405)
+        self.assertEqual(self.send("GET", "/nowhere")[0], 404)
+
+
+if __name__ == "__main__":
+    common.main()
