@@ -154,7 +154,8 @@ es_status es_signals_begin(es_signals **signals, es_error *err);
 /* Sets who is asked; when a signal came already, asks at once. ask NULL: nobody. */
 void es_signals_ask(es_signals *signals, void (*ask)(void *context), void *context);
 bool es_signals_caught(const es_signals *signals);
-void es_signals_end(es_signals *signals); /* NULL is fine */
+/* Ends the watching. The signals stay blocked: it is called when nothing is left but to exit. NULL is fine. */
+void es_signals_end(es_signals *signals);
 
 /* --- one line of progress on a terminal (progress.c) --- */
 typedef struct es_progress {

@@ -285,11 +285,11 @@ static int run_describe(options *o, const es_settings *settings)
 {
     run r = {.o = o, .settings = settings, .began = es_now()};
     es_error err = {0};
-    es_status status = es_inputs_date(&o->inputs, o->timestamps, o->interval, &err);
+    es_status status = es_signals_begin(&r.signals, &err);
+    if (status == ES_OK)
+        status = es_inputs_date(&o->inputs, o->timestamps, o->interval, &err);
     if (status == ES_OK && o->resume != NULL)
         status = es_resume(o->resume, &o->inputs, &r.skipped, &err);
-    if (status == ES_OK)
-        status = es_signals_begin(&r.signals, &err);
     if (status == ES_OK)
         status = open_output(&r, &err);
     if (status != ES_OK) {

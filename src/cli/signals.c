@@ -82,7 +82,7 @@ void es_signals_end(es_signals *signals)
     atomic_store(&signals->ending, true);
     pthread_kill(signals->thread, SIGTERM); /* wakes sigwait, which sees `ending` */
     pthread_join(signals->thread, NULL);
-    pthread_sigmask(SIG_UNBLOCK, &signals->set, NULL);
+    /* The signals stay blocked: what was asked for is done and told, and the exit status shall say so. */
     pthread_mutex_destroy(&signals->lock);
     free(signals);
 }

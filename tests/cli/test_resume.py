@@ -19,6 +19,9 @@ class Interruption(common.Case):
         self.wait_for_lines(path, lines)
         return self.stop(process, number)
 
+    # A signal that comes before main() ends the process as it does any other: nothing was begun, nothing is said.
+    TOO_EARLY = -signal.SIGINT
+
     def resume(self, path):
         result = self.describe("--resume", path, self.folder)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
@@ -29,7 +32,7 @@ class Interruption(common.Case):
         for moment in (0, 1, 2, 4, 7, 9):
             path = self.path("at%d.jsonl" % moment)
             code, error = self.interrupt_after(path, moment)
-            self.assertIn(code, (0, 130), error)
+            self.assertIn(code, (0, 130) if moment > 0 else (0, 130, self.TOO_EARLY), error)
             if code == 130:
                 interrupted += 1
                 self.assertEqual(len(error.splitlines()), 1, error)
@@ -47,12 +50,13 @@ class Interruption(common.Case):
     def test_interrupted_again_and_again(self):
         path = self.path("again.jsonl")
         code, rounds = self.interrupt_after(path, 1)[0], 0
-        while code == 130 and rounds < 30:
+        while code != 0 and rounds < 30:
             have = len(read_lines(path))
             process = self.start_describe("--batch", "2", "--max-tokens", "40", "--resume", path, self.folder)
             self.wait_for_lines(path, min(have + 1, 10))
             code, error = self.stop(process)
-            self.assertIn(code, (0, 130), error)
+            # All ten may be there before the last process begins; then the signal may find it not yet in main().
+            self.assertIn(code, (0, 130) if have < 10 else (0, 130, self.TOO_EARLY), error)
             rounds += 1
         self.resume(path)
         self.assertGreater(rounds, 0)
