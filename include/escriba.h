@@ -83,6 +83,9 @@ typedef struct escriba_options {
                                  and fast); NULL: escriba/weights in the user's cache, "": nowhere */
     double idle_unload;       /* seconds without a call after which the model's memory goes back to the system, until
                                  the next call; 0: never */
+    const char *keep_alive;   /* Ollama: how long it keeps the model loaded, "10m", "300" (seconds), "-1" (for ever);
+                                 NULL: its own choice */
+    const char *think;        /* Ollama, of a model that can think aloud: NULL: "off"; "on", "low", "medium", "high" */
 } escriba_options;
 
 /* How to answer. NULL in its place means the defaults. */

@@ -14,7 +14,7 @@
 /* The fallback's options until they are needed: with all they point to. */
 typedef struct kept_options {
     escriba_options options;
-    char *texts[7];
+    char *texts[9];
 } kept_options;
 
 static es_status open_local(es_intelligence **who, const escriba_options *o, es_error *err)
@@ -47,6 +47,8 @@ static es_status open_server(es_intelligence **who, const escriba_options *o, es
                                 .max_pixels = o->max_pixels,
                                 .context = o->context,
                                 .most = o->batch,
+                                .keep_alive = o->keep_alive,
+                                .think = o->think,
                                 .answer_seconds = o->timeout,
                                 .note = o->on_note,
                                 .note_context = o->note_data};
@@ -112,7 +114,8 @@ static es_status keep(const escriba_options *given, kept_options **out, es_error
     es_status status = read_options(given, o, err);
     if (status == ES_OK && o->fallback != NULL)
         status = es_fail(err, ES_ERR_ARGUMENT, "a fallback cannot have a fallback");
-    const char **texts[] = {&o->model, &o->isa, &o->precision, &o->backend, &o->endpoint, &o->key, &o->weight_cache};
+    const char **texts[] = {&o->model, &o->isa,          &o->precision,  &o->backend, &o->endpoint,
+                            &o->key,   &o->weight_cache, &o->keep_alive, &o->think};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == ES_OK; i++) {
         if (*texts[i] == NULL)
             continue;

@@ -30,39 +30,50 @@ static const char *usual_key(const es_settings *s, const char *backend)
     return strcmp(backend, "openai") == 0 ? text_or_null(s, ES_SETTING_OPENAI_API_KEY) : NULL;
 }
 
-/* Asks a server for its list of models. */
-static es_status look(const es_settings *s, const char *backend, const char *endpoint, es_names *names, es_error *err)
+/* A server that is looked at, not worked with. */
+static es_server_options glance(const es_settings *s, const char *backend, const char *endpoint)
 {
-    es_server_options options = {.backend = backend,
-                                 .endpoint = endpoint,
-                                 .key = usual_key(s, backend),
-                                 .connect_seconds = LOOK_SECONDS,
-                                 .answer_seconds = LOOK_SECONDS,
-                                 .total_seconds = LOOK_SECONDS};
-    return es_server_models(&options, names, err);
+    return (es_server_options){.backend = backend,
+                               .endpoint = endpoint,
+                               .key = usual_key(s, backend),
+                               .connect_seconds = LOOK_SECONDS,
+                               .answer_seconds = LOOK_SECONDS,
+                               .total_seconds = LOOK_SECONDS};
 }
 
 static bool answers(const es_settings *s, const char *backend, const char *endpoint)
 {
     es_names names = {0};
     es_error err = {0};
-    es_status status = look(s, backend, endpoint, &names, &err);
+    es_server_options options = glance(s, backend, endpoint);
+    es_status status = es_server_models(&options, &names, &err);
     es_names_free(&names);
     return status == ES_OK;
 }
 
-void es_server_tells(const es_settings *s, const char *backend, char *out, size_t size)
+void es_server_tells(const es_settings *s, const char *backend, const char *model, char *out, size_t size)
 {
-    es_names names = {0};
     es_error err = {0};
+    es_str told = {0};
     const char *endpoint = usual_endpoint(s, backend);
+    es_server_options options = glance(s, backend, endpoint);
+    options.model = model;
     if (endpoint == NULL && strcmp(backend, "openai") == 0)
         snprintf(out, size, "OPENAI_BASE_URL is not set");
-    else if (look(s, backend, endpoint, &names, &err) != ES_OK)
+    else if (es_server_tell(&options, &told, &err) != ES_OK)
         snprintf(out, size, "%s", strncmp(err.message, backend, 6) == 0 ? err.message + 7 : err.message);
     else
-        snprintf(out, size, "answers, with %zu model%s", names.count, names.count == 1 ? "" : "s");
-    es_names_free(&names);
+        snprintf(out, size, "%s", es_str_text(&told));
+    es_str_free(&told);
+}
+
+es_status es_pull_from_ollama(const es_settings *s, const char *endpoint, const char *model,
+                              const struct es_server_pull *how, es_error *err)
+{
+    es_server_options options = {.backend = "ollama",
+                                 .endpoint = endpoint != NULL ? endpoint : usual_endpoint(s, "ollama"),
+                                 .answer_seconds = es_settings_number(s, ES_SETTING_TIMEOUT)};
+    return es_server_get(&options, model, how, err);
 }
 
 /* --- the choice --- */

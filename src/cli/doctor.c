@@ -45,7 +45,7 @@ typedef struct findings {
     es_choice choice; /* what would run, where it can */
     bool runs;
     es_error error; /* why nothing would run */
-    char servers[2][600];
+    char servers[2][1000];
     char libraries[6][2][32];
 } findings;
 
@@ -106,9 +106,12 @@ static void find(findings *f, const es_settings *settings)
         es_device_free(device);
     }
     es_hub_list(&f->models, &f->error);
-    for (size_t i = 0; i < 2; i++)
-        es_server_tells(settings, servers[i], f->servers[i], sizeof f->servers[i]);
-    if (es_choose(settings, false, &f->choice, &f->error) != ES_OK)
+    bool chosen = es_choose(settings, false, &f->choice, &f->error) == ES_OK;
+    for (size_t i = 0; i < 2; i++) {
+        bool taken = chosen && strcmp(f->choice.backend, servers[i]) == 0;
+        es_server_tells(settings, servers[i], taken ? f->choice.model : NULL, f->servers[i], sizeof f->servers[i]);
+    }
+    if (!chosen)
         return;
     escriba_model *opened = NULL;
     f->runs = es_open_model(settings, false, &opened, &f->error) == ES_OK;

@@ -8,14 +8,16 @@
 
 #include "base/thread.h"
 #include "cli/cli.h"
+#include "intelligence/net/server.h"
 
 #define REDRAW_SECONDS 0.1
 #define LINE_COLUMNS 79
 
-enum { FLAG_ENDPOINT, FLAG_VERIFY, FLAG_VERBOSE, FLAG_QUIET };
+enum { FLAG_BACKEND, FLAG_ENDPOINT, FLAG_VERIFY, FLAG_VERBOSE, FLAG_QUIET };
 
 static const es_flag flags[] = {
-    {"--endpoint", "URL", "the hub or a mirror of it (default: $HF_ENDPOINT, else https://huggingface.co)"},
+    {"--backend", "NAME", "native: from the hub (default); ollama: an Ollama server fetches it for itself"},
+    {"--endpoint", "URL", "the hub or a mirror of it ($HF_ENDPOINT, else https://huggingface.co), or Ollama's address"},
     {"--verify", NULL, "read files that are here already and check them too"},
     {"--verbose", NULL, "a line on stderr for each file, and for each pause"},
     {"--quiet", NULL, "no progress"},
@@ -23,25 +25,30 @@ static const es_flag flags[] = {
 
 static const es_usage usage = {
     .verb = "pull",
-    .synopsis = "[FLAGS] ORG/NAME[@REVISION]...",
+    .synopsis = "[FLAGS] ORG/NAME[@REVISION]... | --backend ollama MODEL...",
     .text =
         "Downloads Qwen3-VL models from the hub: configuration, tokenizer and safetensors, nothing else. The last "
         "line\n"
         "on stdout is the model's directory. Files go to the cache that other programs use for the hub's models\n"
         "($HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub), and what they have fetched is not fetched\n"
         "again. An interrupted download goes on where it stopped. For private and gated models put your access token\n"
-        "in $HF_TOKEN. $HF_HUB_OFFLINE=1 keeps off the network.\n",
+        "in $HF_TOKEN. $HF_HUB_OFFLINE=1 keeps off the network.\n"
+        "With --backend ollama the server at $OLLAMA_HOST fetches the model; the last line is the model's name.\n",
     .flags = flags,
     .flag_count = sizeof flags / sizeof *flags,
     .examples = "  escriba pull mlx-community/Qwen3-VL-2B-Instruct-4bit\n"
                 "  escriba pull Qwen/Qwen3-VL-2B-Instruct@main\n"
                 "  escriba pull --endpoint https://hub.example.org Qwen/Qwen3-VL-4B-Instruct\n"
+                "  escriba pull --backend ollama qwen3-vl:2b\n"
                 "  escriba describe --model \"$(escriba pull Qwen/Qwen3-VL-2B-Instruct)\" frames/\n",
 };
 
 typedef struct request {
     es_pull_options options;
     es_signals *signals;
+    es_settings *settings; /* with --backend ollama, else NULL */
+    bool ollama;
+    char words[64];         /* the last that were told with --verbose */
     bool verbose, terminal; /* terminal: draw the line */
     bool drawn;             /* there is a line to wipe */
     double drawn_at;
@@ -106,11 +113,53 @@ static void show(void *user, const es_pull_progress *p)
     }
 }
 
+/* Ollama's steps as the hub's: a layer is a file. */
+static void show_step(void *context, const es_pull_step *s)
+{
+    request *r = context;
+    es_pull_progress p = {.phase = s->pause > 0   ? ES_PULL_RETRYING
+                                   : s->total > 0 ? ES_PULL_LOADING
+                                                  : ES_PULL_CHECKING,
+                          .file = s->words,
+                          .done = s->done,
+                          .total = s->total,
+                          .rate = s->rate,
+                          .note = s->words,
+                          .seconds = s->pause};
+    char words[sizeof r->words], size[32];
+    snprintf(words, sizeof words, "%.63s", s->words);
+    for (char *at = words; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            *at = ' ';
+    if (s->pause <= 0)
+        p.file = words;
+    if (!r->verbose || s->pause > 0) {
+        show(r, &p);
+    } else if (strcmp(words, r->words) != 0) {
+        wipe(r);
+        fprintf(stderr, "%s%s%s\n", words, s->total > 0 ? "  " : "",
+                s->total > 0 ? es_human_bytes((double)s->total, size) : "");
+        memcpy(r->words, words, sizeof words);
+    } else if (r->terminal) {
+        draw(r, &p);
+    }
+}
+
+static es_status pull_from(request *r, const char *name, char **told, es_error *err)
+{
+    if (!r->ollama)
+        return es_hub_pull(name, &r->options, told, err);
+    es_server_pull how = {r, show_step, is_cancelled};
+    ES_TRY(es_pull_from_ollama(r->settings, r->options.endpoint, name, &how, err));
+    *told = strdup(name);
+    return *told != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(name));
+}
+
 static int pull_one(request *r, const char *name)
 {
     char *dir = NULL;
     es_error err = {0};
-    es_status status = es_hub_pull(name, &r->options, &dir, &err);
+    es_status status = pull_from(r, name, &dir, &err);
     wipe(r);
     if (status != ES_OK) {
         int code = es_complain_error(&err);
@@ -140,6 +189,10 @@ static int read_arguments(int argc, char **argv, request *r, int *names, bool *d
             break;
         if (kind == ES_ARG_OPERAND)
             argv[(*names)++] = argv[args.at - 1]; /* at or before the place it was read from */
+        else if (index == FLAG_BACKEND && strcmp(value, "ollama") != 0 && strcmp(value, "native") != 0)
+            return es_complain("pull: --backend: \"%.40s\" is not native or ollama", value), ES_EXIT_USAGE;
+        else if (index == FLAG_BACKEND)
+            r->ollama = strcmp(value, "ollama") == 0;
         else if (index == FLAG_ENDPOINT)
             r->options.endpoint = value;
         else if (index == FLAG_VERIFY)
@@ -150,7 +203,9 @@ static int read_arguments(int argc, char **argv, request *r, int *names, bool *d
             quiet = true;
     }
     if (*names == 0) {
-        es_complain("pull: which model? Name it as the hub does, e.g. mlx-community/Qwen3-VL-2B-Instruct-4bit");
+        es_complain("pull: which model? Name it as %s",
+                    r->ollama ? "Ollama does, e.g. qwen3-vl:2b"
+                              : "the hub does, e.g. mlx-community/Qwen3-VL-2B-Instruct-4bit");
         return ES_EXIT_USAGE;
     }
     r->terminal = !quiet && isatty(STDERR_FILENO) == 1;
@@ -167,9 +222,13 @@ int es_cmd_pull(int argc, char **argv)
     int code = read_arguments(argc, argv, &r, &names, &done);
     if (done)
         return code;
-    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write, answered with a line */
-    if (es_signals_begin(&r.signals, &err) != ES_OK)
+    if (r.ollama && es_read_settings(&r.settings, NULL, &err) != ES_OK)
         return es_complain_error(&err);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write, answered with a line */
+    if (es_signals_begin(&r.signals, &err) != ES_OK) {
+        es_settings_free(r.settings);
+        return es_complain_error(&err);
+    }
     r.options.progress = show;
     r.options.cancelled = is_cancelled;
     r.options.user = &r;
@@ -178,5 +237,6 @@ int es_cmd_pull(int argc, char **argv)
         code = one != ES_EXIT_OK ? one : code;
     }
     es_signals_end(r.signals);
+    es_settings_free(r.settings);
     return code;
 }

@@ -41,6 +41,8 @@ void es_fill_options(const es_settings *s, const char *model, escriba_options *o
     o->memory = (int64_t)(es_settings_number(s, ES_SETTING_MEMORY) * 1e9);
     o->weight_cache = es_weight_folder(s);
     o->idle_unload = es_settings_number(s, ES_SETTING_IDLE_UNLOAD);
+    o->keep_alive = es_settings_text(s, ES_SETTING_OLLAMA_KEEP_ALIVE);
+    o->think = es_settings_text(s, ES_SETTING_OLLAMA_THINK);
     o->max_pixels = pixels > 0 ? pixels : width * width * 9 / 16; /* a 16:9 picture of that width */
 }
 

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import urllib.request
 import zlib
 
 import common
@@ -123,13 +124,55 @@ class Servers(Case):
         self.assertIn("backend ollama (auto: the model is not here, and Ollama answers), model qwen3-vl:2b", result.stderr)
         told = json.loads(self.run_escriba("doctor", "--json", env=env).stdout)
         self.assertEqual((told["backend"], told["would_run"]), ("ollama", True))
-        self.assertEqual(told["backends"]["ollama"], "answers, with 3 models")
+        self.assertEqual(told["backends"]["ollama"], "answers, with 3 models, version 9.8.7; would take qwen3-vl:2b (qwen3vl, "
+                         "2.1B, Q4_K_M; vision, thinking; context 262144); loaded: qwen3-vl:2b (2.0 GB, 25 % of it on a GPU, "
+                         "until 2026-01-31T12:00:00)")
         self.assertIn("not set", told["backends"]["openai"])
         env = {"OLLAMA_HOST": "127.0.0.1:9", "OPENAI_BASE_URL": self.at("ok", True), "ESCRIBANO_VLM_MODEL": "/no/such"}
         told = json.loads(self.run_escriba("doctor", "--json", env=env).stdout)
         self.assertEqual(told["backend"], "openai")
         env.pop("OPENAI_BASE_URL")
         self.one_line(self.run_escriba("describe", self.folder, env=env), 1, "/no/such")
+
+    def test_ollama_pulls_a_model_and_tells_how_far_it_is(self):
+        for how, said in (("ok", ["pulling manifest", "pulling 1ff5b64b61b9  4.00 GB", "pulling a2f8  4.00 GB", "success"]),
+                          ("cut", ["again in 0.5 s: ollama at "])):
+            result = self.run_escriba("pull", "--backend", "ollama", "--verbose", "qwen3-vl:2b", env={"OLLAMA_HOST": self.at(how)})
+            self.assertEqual((result.returncode, result.stdout), (0, "qwen3-vl:2b\n"), result.stderr)
+            for words in said:
+                self.assertIn(words, result.stderr)
+        quiet = self.run_escriba("pull", "--backend=ollama", "--endpoint", self.at("ok"), "a", "b")
+        self.assertEqual((quiet.returncode, quiet.stdout, quiet.stderr), (0, "a\nb\n", ""))
+        self.one_line(self.run_escriba("pull", "--backend", "ollama", "none:1b", env={"OLLAMA_HOST": self.at("gone")}), 1,
+                      "file does not exist")
+        self.one_line(self.run_escriba("pull", "--backend", "ollama", "m", env={"OLLAMA_HOST": "127.0.0.1:9",
+                                       "ESCRIBANO_VLM_TIMEOUT": "1"}), 1, "ollama at http://127.0.0.1:9")
+        self.one_line(self.run_escriba("pull", "--backend", "vllm", "m"), 2, "not native or ollama")
+        self.one_line(self.run_escriba("pull", "--backend", "ollama"), 2, "qwen3-vl:2b")
+
+    def test_ollama_is_told_how_long_to_keep_a_model_and_whether_to_think(self):
+        for how, flags, wanted in (("kept1", [], {"think": False}),
+                                   ("kept2", ["--ollama-keep-alive", "10m", "--ollama-think", "on"], {"keep_alive": "10m", "think": True}),
+                                   ("kept3", ["--ollama-keep-alive=-1", "--ollama-think=low"], {"keep_alive": -1, "think": "low"})):
+            result = self.run_escriba("describe", self.path("frames", "frame_0000s.png"), "--backend", "ollama", "--endpoint", self.at(how), *flags)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            body = json.load(urllib.request.urlopen(self.at(how) + "/_stats/ollama"))["last"]["body"]
+            self.assertEqual({k: body[k] for k in ("keep_alive", "think") if k in body}, wanted)
+        ask = ["describe", self.folder, "--backend", "ollama", "--endpoint", self.at("ok")]
+        self.one_line(self.run_escriba(*ask, "--ollama-keep-alive", "a while"), 2, "not a time like 10m")
+        self.one_line(self.run_escriba(*ask, "--model", "blind:1b", "--ollama-think", "on"), 2, "cannot think aloud")
+
+    def test_a_config_file_names_servers_as_variables_do(self):
+        for lines in (["ESCRIBANO_VLM_BACKEND=ollama", "OLLAMA_HOST=" + self.at("ok")],
+                      ["ESCRIBANO_VLM_BACKEND=openai", "OPENAI_BASE_URL=" + self.at("keyed", True), "OPENAI_API_KEY=" + KEY,
+                       "ESCRIBANO_VLM_MODEL=m", "ESCRIBANO_VLM_MAX_TOKENS=77"],
+                      ["ESCRIBANO_VLM_BACKEND=mlx", "ESCRIBANO_VLM_FALLBACK=ollama", "OLLAMA_HOST=" + self.at("ok")]):
+            config = self.write("servers.env", "\n".join(lines) + "\n")
+            result = self.run_escriba("describe", self.folder, "--config", config)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.check(result.stdout)
+        seen = json.load(urllib.request.urlopen(self.at("keyed") + "/_stats/openai"))
+        self.assertEqual((seen["keys"], seen["last"]["body"]["max_tokens"], seen["last"]["body"]["model"]), (["Bearer " + KEY], 77, "m"))
 
     def test_many_endpoints_share_the_frames_and_end_in_a_table(self):
         many = ["--endpoint", self.at("ok", True), "--endpoint", self.at("whole", True), "--endpoint", self.at("dead", True)]

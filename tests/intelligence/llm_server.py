@@ -150,6 +150,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_whole(200, {k: sorted(v) if isinstance(v, set) else v for k, v in stats.items()})
         elif path == "api/tags":
             self.send_whole(200, {"models": [{"name": "blind:1b"}, {"name": "llava:7b"}, {"name": "qwen3-vl:2b"}]})
+        elif path == "api/version":
+            self.send_whole(200, {"version": "9.8.7"})
+        elif path == "api/ps":
+            self.send_whole(200, {"models": [{"name": "qwen3-vl:2b", "size": 2000000000, "size_vram": 500000000,
+                                              "expires_at": "2026-01-31T12:00:00.123+01:00"}]})
         elif path in ("models", "v1/models"):
             names = ["a", "b"] if how == "two" else ["only"]
             self.send_whole(200, {"object": "list", "data": [{"id": name} for name in names]})
@@ -161,7 +166,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if model == "missing":
             return self.send_whole(404, {"error": f"model '{model}' not found"})
         can = ["completion"] if model == "blind:1b" else ["completion", "vision", "thinking"]
-        return self.send_whole(200, {"details": {}, "capabilities": can})
+        return self.send_whole(200, {"details": {"family": "qwen3vl", "parameter_size": "2.1B", "quantization_level": "Q4_K_M"},
+                                     "model_info": {"qwen3vl.context_length": 262144}, "capabilities": can})
+
+    def pull(self, how, body):
+        """A model in two layers. cut: the connection breaks after the first; gone: there is none; stall: silence."""
+        with LOCK:
+            STATS[how, "ollama"]["chats"] += 1
+            first = STATS[how, "ollama"]["chats"] == 1
+            STATS[how, "ollama"]["last"] = {"body": body}
+        self.begin()
+        self.piece(self.event({"status": "pulling manifest"}))
+        if how == "gone":
+            self.piece(self.event({"error": "pull model manifest: file does not exist"}))
+        for layer in ("1ff5b64b61b9", "a2f8") if how != "gone" else ():
+            for done in range(0, 101, 25):
+                self.piece(self.event({"status": "pulling " + layer, "digest": "sha256:" + layer, "total": 4000000000,
+                                       "completed": done * 40000000}))
+            if how == "cut" and first or how == "always":
+                return self.hang_up()
+            if how == "stall":
+                time.sleep(60)
+        if how != "gone":
+            for words in ("verifying sha256 digest", "writing manifest", "success"):
+                self.piece(self.event({"status": words}))
+        self.wfile.write(b"0\r\n\r\n")
 
     def do_POST(self):
         how, _, path = self.path[1:].partition("/")
@@ -171,6 +200,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = json.loads(raw)
             if path == "api/show":
                 return self.show(body)
+            if path == "api/pull":
+                return self.pull(how, body)
             seen = pictures_of(body, self.ollama)
         except Exception as fault:  # the client's fault: tell the test
             return self.send_whole(400, {"error": f"bad request: {fault!r}"})

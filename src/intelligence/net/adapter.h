@@ -28,16 +28,17 @@ typedef struct es_server {
     const es_dialect *dialect;
     char *endpoint, *key, *model; /* key NULL: none */
     char *chat_url;
-    char *keep_alive;
-    es_net *net; /* for questions about the server itself */
+    char *keep_alive;  /* as JSON; NULL: the server's choice */
+    const char *think; /* as JSON; NULL: the model cannot, or is not asked to */
+    es_net *net;       /* for questions about the server itself */
     es_flow flow;
     es_net_limits limits;
     double pause;
     uint64_t random; /* of the jitter */
     int64_t max_pixels;
     int32_t context;
-    bool stream, blind, thinks; /* blind: the model sees no pictures; thinks: it can think aloud */
-    bool draining;              /* gets nothing new */
+    bool stream, blind; /* blind: the model sees no pictures */
+    bool draining;      /* gets nothing new */
     es_fare fare;
 } es_server;
 
@@ -53,9 +54,18 @@ typedef struct es_fleet {
 } es_fleet;
 
 /* --- server.c --- */
+/* A server without a model: for questions about the server itself. Of the same life as one that es_server_open gives.
+ */
+es_status es_server_new(es_server **server, const es_server_options *options, es_error *err);
 /* Finds the model (an OpenAI server that is told one is not asked). options->endpoint is one address. */
 es_status es_server_open(es_server **server, const es_server_options *options, es_error *err);
 void es_server_close(es_server *server); /* NULL is fine */
+/* GETs, or with a body POSTs to, a path. *root is owned by the caller; *http is the status, 0 when there was none. */
+es_status es_server_ask(es_server *server, const char *path, const es_str *body, json_t **root, long *http,
+                        es_error *err);
+/* {"model": NAME}, and what follows it: the body of many of Ollama's questions. */
+void es_append_model(es_str *body, const char *model, const char *more);
+es_status es_server_list(es_server *server, es_names *names, es_error *err);
 /* "ollama at http://...: what", on one line, with the key taken out should the server have repeated it. */
 es_status es_server_fail(const es_server *self, es_error *err, es_status status, const char *format, ...)
     ES_PRINTF(4, 5);

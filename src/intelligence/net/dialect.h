@@ -19,9 +19,9 @@ typedef struct es_question {
     const es_sampling *sampling;
     int32_t context;    /* tokens of prompt and answer the server should make room for; 0: its own choice */
     bool record_schema; /* the answer is to be a record as JSON */
-    bool no_thinking;   /* the model can think aloud, and is not to */
+    const char *think;  /* of a model that can think aloud: "false", "true" or a JSON string; NULL: not said */
     bool stream;
-    const char *keep_alive; /* how long the server keeps the model; NULL: its own choice */
+    const char *keep_alive; /* how long the server keeps the model, as JSON; NULL: its own choice */
 } es_question;
 
 /* An answer as it comes. */

@@ -18,7 +18,7 @@
 typedef struct es_roll {
     char *path;
     es_server_options options; /* what the lines do not say, with texts of its own */
-    char *texts[4];
+    char *texts[5];
     struct timespec changed;
     off_t size;
     double looked;
@@ -235,7 +235,8 @@ static es_status open_file(es_fleet *self, const es_server_options *o, es_error 
     r->options = *o;
     r->options.endpoint = NULL;
     r->path = es_strdup(o->endpoint + 1);
-    const char **texts[] = {&r->options.backend, &r->options.key, &r->options.model, &r->options.keep_alive};
+    const char **texts[] = {&r->options.backend, &r->options.key, &r->options.model, &r->options.keep_alive,
+                            &r->options.think};
     bool good = r->path != NULL;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (*texts[i] == NULL)

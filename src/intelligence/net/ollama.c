@@ -60,12 +60,10 @@ static es_status write_question(const es_question *q, es_str *body, es_error *er
     if (q->context > 0)
         es_str_append_format(body, ",\"num_ctx\":%d", q->context);
     es_str_append(body, "}");
-    if (q->no_thinking)
-        es_str_append(body, ",\"think\":false");
-    if (q->keep_alive != NULL) {
-        es_str_append(body, ",\"keep_alive\":");
-        es_str_append_json(body, q->keep_alive);
-    }
+    if (q->think != NULL)
+        es_str_append_format(body, ",\"think\":%s", q->think);
+    if (q->keep_alive != NULL)
+        es_str_append_format(body, ",\"keep_alive\":%s", q->keep_alive);
     if (q->record_schema) {
         es_str_append(body, ",\"format\":");
         es_append_record_schema(body);

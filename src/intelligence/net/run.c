@@ -365,7 +365,7 @@ static es_status write_body(const call *c, const es_server *s, es_str *body, es_
                             .sampling = &r->ask->sampling,
                             .context = context_for(r, s),
                             .record_schema = g != NULL && g->constrained,
-                            .no_thinking = s->thinks,
+                            .think = s->think,
                             .stream = s->stream,
                             .keep_alive = s->keep_alive};
     return s->dialect->write(&question, body, err);

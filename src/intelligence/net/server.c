@@ -81,8 +81,7 @@ static void look_done(void *context, const es_net_reply *reply)
     }
 }
 
-/* GETs, or with a body POSTs to, a path. *root is owned by the caller; *http is the status, 0 when there was none. */
-static es_status ask(es_server *self, const char *path, const es_str *body, json_t **root, long *http, es_error *err)
+es_status es_server_ask(es_server *self, const char *path, const es_str *body, json_t **root, long *http, es_error *err)
 {
     look l = {.self = self};
     es_str url = {0};
@@ -131,12 +130,12 @@ static es_status add_names(const es_server *self, const json_t *root, const char
     return ES_OK;
 }
 
-static es_status list_models(es_server *self, es_names *names, es_error *err)
+es_status es_server_list(es_server *self, es_names *names, es_error *err)
 {
     json_t *root = NULL;
     long http = 0;
     bool ollama = self->dialect == &es_dialect_ollama;
-    es_status status = ask(self, ollama ? "/api/tags" : "/models", NULL, &root, &http, err);
+    es_status status = es_server_ask(self, ollama ? "/api/tags" : "/models", NULL, &root, &http, err);
     if (status == ES_OK)
         status = add_names(self, root, ollama ? "models" : "data", ollama ? "name" : "id", names, err);
     json_decref(root);
@@ -165,16 +164,22 @@ static bool lists(const json_t *list, const char *word)
     return false;
 }
 
+void es_append_model(es_str *body, const char *model, const char *more)
+{
+    es_str_append(body, "{\"model\":");
+    es_str_append_json(body, model);
+    es_str_append(body, more);
+    es_str_append(body, "}");
+}
+
 /* What Ollama says of a model; *there false when it has none of that name. A server too old to say is believed. */
 static es_status show(es_server *self, const char *model, bool *there, bool *sees, bool *thinks, es_error *err)
 {
     es_str body = {0};
     json_t *root = NULL;
     long http = 0;
-    es_str_append(&body, "{\"model\":");
-    es_str_append_json(&body, model);
-    es_str_append(&body, "}");
-    es_status status = ask(self, "/api/show", &body, &root, &http, err);
+    es_append_model(&body, model, "");
+    es_status status = es_server_ask(self, "/api/show", &body, &root, &http, err);
     es_str_free(&body);
     *there = http != 404;
     if (status == ES_OK) {
@@ -186,6 +191,17 @@ static es_status show(es_server *self, const char *model, bool *there, bool *see
     return *there ? status : ES_OK;
 }
 
+/* A model that cannot think aloud refuses to be told how; one that can does, unless told not to. */
+static es_status settle_thinking(es_server *self, const char *model, bool can, es_error *err)
+{
+    bool wanted = self->think != NULL && strcmp(self->think, "false") != 0;
+    if (wanted && !can)
+        return es_server_fail(self, err, ES_ERR_ARGUMENT, "the model %.100s cannot think aloud: leave that out", model);
+    if (!can)
+        self->think = NULL;
+    return ES_OK;
+}
+
 static es_status find_given(es_server *self, const char *model, es_error *err)
 {
     bool there = false, sees = false, thinks = false;
@@ -193,12 +209,12 @@ static es_status find_given(es_server *self, const char *model, es_error *err)
     ES_TRY(show(self, model, &there, &sees, &thinks, err));
     if (there) {
         self->blind = !sees;
-        self->thinks = thinks;
+        ES_TRY(settle_thinking(self, model, thinks, err));
         self->model = es_strdup(model);
         return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
     }
     es_names names = {0};
-    es_status status = list_models(self, &names, err);
+    es_status status = es_server_list(self, &names, err);
     if (status == ES_OK)
         status = es_server_fail(self, err, ES_ERR_ARGUMENT, "no model %.60s: 'ollama pull %.60s' gets it; there: %s",
                                 model, model, some(&names, list, sizeof list));
@@ -210,6 +226,7 @@ static es_status find_given(es_server *self, const char *model, es_error *err)
 static es_status find_any(es_server *self, const es_names *names, es_error *err)
 {
     const char *chosen = NULL;
+    bool can_think = false;
     for (size_t i = 0; i < names->count && i < MODELS_LOOKED_AT; i++) {
         bool there = false, sees = false, thinks = false;
         bool family = strncmp(names->items[i], "qwen3-vl", 8) == 0;
@@ -219,13 +236,14 @@ static es_status find_any(es_server *self, const es_names *names, es_error *err)
         if (!there || !sees)
             continue;
         chosen = names->items[i];
-        self->thinks = thinks;
+        can_think = thinks;
         if (family)
             break;
     }
     if (chosen == NULL)
         return es_server_fail(self, err, ES_ERR_ARGUMENT,
                               "it has no model that sees pictures: 'ollama pull qwen3-vl:2b' gets one");
+    ES_TRY(settle_thinking(self, chosen, can_think, err));
     self->model = es_strdup(chosen);
     return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(chosen));
 }
@@ -241,7 +259,7 @@ static es_status find_model(es_server *self, const char *model, es_error *err)
     }
     es_names names = {0};
     char list[300];
-    es_status status = list_models(self, &names, err);
+    es_status status = es_server_list(self, &names, err);
     if (status == ES_OK && ollama)
         status = find_any(self, &names, err);
     else if (status == ES_OK && names.count == 1)
@@ -268,6 +286,37 @@ void es_server_close(es_server *self)
     free(self->chat_url);
     free(self->keep_alive);
     free(self);
+}
+
+/* "10m" and the like as a JSON string, a bare number (seconds) as one. */
+static es_status set_keep_alive(es_server *self, const char *text, es_error *err)
+{
+    es_str json = {0};
+    char *end = NULL;
+    if (text == NULL || *text == '\0')
+        return ES_OK;
+    long long seconds = strtoll(text, &end, 10);
+    if (end != text && *end == '\0')
+        es_str_append_format(&json, "%lld", seconds);
+    else if (strspn(text, "-0123456789.hmsun") == strlen(text))
+        es_str_append_json(&json, text);
+    else
+        return es_fail(err, ES_ERR_ARGUMENT, "keep alive for \"%.40s\": not a time like 10m, 24h, 300 or -1", text);
+    self->keep_alive = es_str_take(&json, err);
+    return self->keep_alive != NULL ? ES_OK : ES_ERR_MEMORY;
+}
+
+static es_status set_think(es_server *self, const char *how, es_error *err)
+{
+    static const char *const known[][2] = {
+        {"off", "false"}, {"on", "true"}, {"low", "\"low\""}, {"medium", "\"medium\""}, {"high", "\"high\""}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(how != NULL && *how != '\0' ? how : "off", known[i][0]) == 0) {
+            self->think = known[i][1];
+            return ES_OK;
+        }
+    }
+    return es_fail(err, ES_ERR_ARGUMENT, "think \"%.40s\": not off, on, low, medium or high", how);
 }
 
 /* A key goes into a header line: anything but visible ASCII could forge another header. */
@@ -300,6 +349,8 @@ static es_status fill(es_server *self, const es_server_options *o, es_error *err
     self->stream = !o->no_stream;
     es_flow_begin(&self->flow, o->most > 0 ? (size_t)o->most : MOST_IN_FLIGHT);
     ES_TRY(check_key(o->key, err));
+    ES_TRY(set_keep_alive(self, o->keep_alive, err));
+    ES_TRY(set_think(self, o->think, err));
     ES_TRY(ollama ? es_endpoint_ollama(o->endpoint, &self->endpoint, err)
                   : es_endpoint_openai(o->endpoint, &self->endpoint, err));
     es_str url = {0};
@@ -308,13 +359,12 @@ static es_status fill(es_server *self, const es_server_options *o, es_error *err
     self->chat_url = es_str_take(&url, err);
     bool has_key = o->key != NULL && *o->key != '\0';
     self->key = has_key ? es_strdup(o->key) : NULL;
-    self->keep_alive = o->keep_alive != NULL ? es_strdup(o->keep_alive) : NULL;
-    if (self->chat_url == NULL || (has_key && self->key == NULL) || (o->keep_alive != NULL && self->keep_alive == NULL))
+    if (self->chat_url == NULL || (has_key && self->key == NULL))
         return es_fail_memory(err, "a server", 0);
     return es_net_open(&self->net, err);
 }
 
-static es_status create(es_server **out, const es_server_options *o, es_error *err)
+es_status es_server_new(es_server **out, const es_server_options *o, es_error *err)
 {
     *out = NULL;
     es_server *self = es_calloc(1, sizeof *self);
@@ -334,7 +384,7 @@ es_status es_server_open(es_server **out, const es_server_options *options, es_e
 {
     es_server *self = NULL;
     *out = NULL;
-    ES_TRY(create(&self, options, err));
+    ES_TRY(es_server_new(&self, options, err));
     es_status status = find_model(self, options->model, err);
     if (status != ES_OK) {
         es_server_close(self);
@@ -347,8 +397,8 @@ es_status es_server_open(es_server **out, const es_server_options *options, es_e
 es_status es_server_models(const es_server_options *options, es_names *names, es_error *err)
 {
     es_server *self = NULL;
-    ES_TRY(create(&self, options, err));
-    es_status status = list_models(self, names, err);
+    ES_TRY(es_server_new(&self, options, err));
+    es_status status = es_server_list(self, names, err);
     es_server_close(self);
     return status;
 }
