@@ -147,9 +147,12 @@ static es_status run_caches(es_bench_result *b, es_error *err)
         {"no caches, one at a time", true, no_caches},
     };
     es_grammar *grammar;
+    es_lexicon *lexicon = NULL;
     es_matcher *matcher = NULL;
     ES_TRY(es_record_grammar(&grammar, 1, err));
-    es_status status = es_matcher_create(&matcher, grammar, b->model->tokenizer, b->model->config.text.vocab, err);
+    es_status status = es_lexicon_create(&lexicon, b->model->tokenizer, b->model->config.text.vocab, err);
+    if (status == ES_OK)
+        status = es_matcher_create(&matcher, grammar, lexicon, err);
     for (size_t i = 0; i < sizeof ways / sizeof *ways && status == ES_OK; i++) {
         es_bench_run *r = &b->runs[b->run_count++];
         es_engine_options options = ways[i].options;
@@ -160,6 +163,7 @@ static es_status run_caches(es_bench_result *b, es_error *err)
         status = run_once(b, &options, matcher, r, err);
     }
     es_matcher_free(matcher);
+    es_lexicon_free(lexicon);
     es_grammar_free(grammar);
     return status;
 }

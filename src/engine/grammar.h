@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "model/tokenizer.h"
+#include "base/hash.h"
+#include "engine/lexicon.h"
 
 typedef struct es_grammar es_grammar;
 typedef int32_t es_node; /* a node of a grammar; -1 after a failure, which es_grammar_finish reports */
@@ -40,10 +41,13 @@ typedef struct es_matcher es_matcher;
 typedef int32_t es_match; /* a state: where in the grammar a text has come to */
 #define ES_MATCH_DEAD (-1)
 
-/* Both must outlive the matcher. vocab: how many logits there are. One thread at a time. */
-es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, const es_tokenizer *tokenizer,
-                            int32_t vocab, es_error *err);
+/* Both must outlive the matcher. One thread at a time. */
+es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, const es_lexicon *lexicon, es_error *err);
 void es_matcher_free(es_matcher *matcher); /* NULL is fine */
+/* No other matcher of this process has the same, nor had it. */
+es_hash es_matcher_key(const es_matcher *m);
+/* It has come across so many places that it had better be made anew for the next answer. */
+bool es_matcher_is_worn(const es_matcher *m);
 
 es_match es_matcher_start(const es_matcher *m);
 /* The state after one more byte, or ES_MATCH_DEAD. */
@@ -56,9 +60,9 @@ bool es_matcher_accepts(const es_matcher *m, es_match at);
 bool es_matcher_is_end(const es_matcher *m, es_match at);
 /* The fewest bytes that make the text one of the grammar's. */
 int32_t es_matcher_distance(const es_matcher *m, es_match at);
-/* Sets to minus infinity every logit [vocab] of a token that may not come next, or after which the text could no longer
- * be ended within `left` further tokens (a token ends at least a byte). End tokens are the caller's business. *any: one
- * is left. */
+/* Sets to minus infinity every logit [the lexicon's vocab] of a token that may not come next, or after which the text
+ * could no longer be ended within `left` further tokens (a token ends at least a byte). End tokens are the caller's
+ * business. *any: one is left. */
 es_status es_matcher_mask(es_matcher *m, es_match at, int32_t left, float *logits, bool *any, es_error *err);
 /* Appends the bytes that must come next whatever the model would say: as long as there is only one way on. */
 es_status es_matcher_forced(es_matcher *m, es_match at, es_str *bytes, es_error *err);

@@ -9,16 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 #include "engine/grammar_internal.h"
 
 #define END 0
 #define UNKNOWN (-2)
 #define MAX_STATES 16384
-#define MAX_DEPTH 512 /* of expansion without a byte: a rule that begins with itself goes deeper */
-#define NOT_ALLOWED UINT16_MAX
-#define MASK_BYTES ((size_t)64 << 20) /* of token masks kept; they can be made again */
+#define LISTED 16                     /* a mask is listed when fewer tokens than one in so many may come */
+#define MAX_DEPTH 512                 /* of expansion without a byte: a rule that begins with itself goes deeper */
+#define FAR_AFTER UINT16_MAX          /* a distance that 16 bits do not hold */
+#define MASK_BYTES ((size_t)32 << 20) /* of token masks kept; they can be made again */
 
 typedef struct frame {
     es_node node;
@@ -27,19 +27,28 @@ typedef struct frame {
     int32_t cost;   /* fewest bytes from here to the end */
 } frame;
 
+/* The tokens that may come next, and the distance after each. Few are listed, many have a place for each id. */
+typedef struct token_mask {
+    bool known, listed;
+    size_t count;    /* that may come */
+    uint16_t most;   /* the largest distance among them */
+    int32_t *ids;    /* [count], listed */
+    uint16_t *after; /* [count] when listed, else [vocab] with distance + 1, 0 for those that may not come */
+} token_mask;
+
 typedef struct state {
     int32_t *tops; /* [n], rising */
     size_t n;
     int32_t distance;
     bool accepts;
-    int32_t *next;   /* [256] or NULL */
-    uint16_t *after; /* [vocab] or NULL: distance after each token, NOT_ALLOWED when it does not fit */
+    int32_t *next; /* [256] or NULL */
+    token_mask mask;
 } state;
 
 struct es_matcher {
     const es_grammar *grammar;
-    const es_tokenizer *tokenizer;
-    int32_t vocab;
+    const es_lexicon *lexicon;
+    es_hash key;
     frame *frames;
     size_t frame_count, frame_capacity;
     int32_t *frame_table; /* [table_size], -1 empty */
@@ -48,11 +57,12 @@ struct es_matcher {
     size_t state_count, state_capacity;
     int32_t *state_table; /* [state_slots], -1 empty: states by their tops */
     size_t state_slots;
-    size_t mask_count; /* states with their `after` */
-    int32_t *sorted;   /* ids of ordinary tokens by their bytes */
-    size_t sorted_count, longest;
-    unsigned char *sorted_bytes; /* of all these tokens, one after another: walked in order, for each new state */
-    uint16_t *lengths, *shared;  /* [sorted_count] bytes of each, and how many it begins with like the one before */
+    size_t mask_bytes; /* of all states' masks */
+    /* [longest + 1] while a mask is made: the state after so many bytes of a token, and its `next` */
+    es_match *trail;
+    const int32_t **ways;
+    int32_t unknown[256]; /* `next` of a state that leads nowhere yet */
+    float *kept;          /* [vocab / LISTED] while a listed mask is laid on */
     /* while a state is being made */
     int32_t *tops;
     size_t top_count, top_capacity;
@@ -322,129 +332,139 @@ es_status es_matcher_byte(es_matcher *m, es_match at, uint8_t byte, es_match *ne
     return ES_OK;
 }
 
-/* --- the vocabulary --- */
+/* --- token masks --- */
 
-typedef struct token_bytes {
-    const unsigned char *bytes;
-    size_t n;
-    int32_t id;
-} token_bytes;
-
-static int by_bytes(const void *a, const void *b)
+static void forget_mask(es_matcher *m, state *s)
 {
-    const token_bytes *x = a, *y = b;
-    int order = memcmp(x->bytes, y->bytes, x->n < y->n ? x->n : y->n);
-    if (order != 0)
-        return order;
-    return x->n < y->n ? -1 : x->n > y->n;
-}
-
-/* Copies the sorted tokens' bytes side by side. */
-static es_status lay_out(es_matcher *m, const token_bytes *list, es_error *err)
-{
-    size_t sum = 0, at = 0;
-    for (size_t i = 0; i < m->sorted_count; i++)
-        sum += list[i].n;
-    m->sorted_bytes = es_calloc(sum + 1, 1);
-    m->lengths = es_calloc(m->sorted_count + 1, sizeof *m->lengths);
-    m->shared = es_calloc(m->sorted_count + 1, sizeof *m->shared);
-    if (m->sorted_bytes == NULL || m->lengths == NULL || m->shared == NULL)
-        return es_fail_memory(err, "the vocabulary", sum);
-    for (size_t i = 0; i < m->sorted_count; i++) {
-        const token_bytes *one = &list[i], *before = i > 0 ? &list[i - 1] : NULL;
-        size_t same = 0;
-        while (before != NULL && same < one->n && same < before->n && one->bytes[same] == before->bytes[same])
-            same++;
-        memcpy(m->sorted_bytes + at, one->bytes, one->n);
-        at += one->n;
-        m->sorted[i] = one->id;
-        m->lengths[i] = (uint16_t)one->n;
-        m->shared[i] = (uint16_t)same;
-    }
-    return ES_OK;
-}
-
-static es_status sort_vocabulary(es_matcher *m, es_error *err)
-{
-    token_bytes *list = es_calloc((size_t)m->vocab, sizeof *list);
-    m->sorted = es_calloc((size_t)m->vocab, sizeof *m->sorted);
-    if (list == NULL || m->sorted == NULL) {
-        free(list);
-        return es_fail_memory(err, "the vocabulary", (size_t)m->vocab * sizeof *list);
-    }
-    for (int32_t id = 0; id < m->vocab; id++) {
-        size_t n;
-        const char *bytes = es_tokenizer_bytes(m->tokenizer, id, &n);
-        if (bytes == NULL || n == 0 || n > UINT16_MAX || es_tokenizer_is_special(m->tokenizer, id))
-            continue;
-        list[m->sorted_count++] = (token_bytes){(const unsigned char *)bytes, n, id};
-        m->longest = n > m->longest ? n : m->longest;
-    }
-    qsort(list, m->sorted_count, sizeof *list, by_bytes);
-    es_status status = lay_out(m, list, err);
-    free(list);
-    return status;
+    const token_mask *t = &s->mask;
+    if (t->known)
+        m->mask_bytes -= t->listed ? t->count * 6 : (size_t)m->lexicon->vocab * 2;
+    free(t->ids);
+    free(t->after);
+    s->mask = (token_mask){0};
 }
 
 /* A grammar that counts has a state for each count: its masks must not add up for ever. */
 static void forget_masks(es_matcher *m)
 {
-    for (size_t i = 0; i < m->state_count; i++) {
-        free(m->states[i].after);
-        m->states[i].after = NULL;
-    }
-    m->mask_count = 0;
+    for (size_t i = 0; i < m->state_count; i++)
+        forget_mask(m, &m->states[i]);
 }
 
-/* Fills states[at].after. Tokens go by their bytes, so each continues from the prefix it shares with the one before:
- * trail[d] is the state after d bytes of it. */
+/* Walks all tokens that may come after `at`, by the tree of their bytes: what the grammar has no way for is skipped
+ * with all below it. Fills after [vocab] with their distances + 1. */
+static es_status walk_tokens(es_matcher *m, es_match at, uint16_t *after, token_mask *t, es_error *err)
+{
+    const es_lexicon *l = m->lexicon;
+    const int32_t **ways = m->ways; /* where each state of the trail leads */
+    m->trail[0] = at;
+    ways[0] = m->states[at].next != NULL ? m->states[at].next : m->unknown;
+    for (size_t i = 0; i < l->count;) {
+        size_t depth = l->depths[i];
+        es_match to = ways[depth - 1][l->bytes[i]];
+        if (to == UNKNOWN) {
+            ES_TRY(es_matcher_byte(m, m->trail[depth - 1], l->bytes[i], &to, err));
+            ways[depth - 1] = m->states[m->trail[depth - 1]].next;
+        }
+        if (to < 0) {
+            i = (size_t)l->skip[i];
+            continue;
+        }
+        m->trail[depth] = to;
+        const state *s = &m->states[to];
+        ways[depth] = s->next != NULL ? s->next : m->unknown;
+        for (int32_t k = l->first[i], end = l->first[++i]; k < end; k++) {
+            uint16_t stored = (uint16_t)(s->distance < FAR_AFTER - 1 ? s->distance + 1 : FAR_AFTER);
+            after[l->tokens[k]] = stored;
+            t->most = stored - 1 > t->most ? (uint16_t)(stored - 1) : t->most;
+            t->count++;
+        }
+    }
+    return ES_OK;
+}
+
+/* Few tokens in `after`: keeps a list of them in its place. */
+static es_status list_tokens(const es_matcher *m, token_mask *t, es_error *err)
+{
+    int32_t *ids = es_calloc(t->count, sizeof *ids);
+    uint16_t *distances = es_calloc(t->count, sizeof *distances);
+    size_t n = 0;
+    if (ids == NULL || distances == NULL) {
+        free(ids);
+        free(distances);
+        return es_fail_memory(err, "a token mask", t->count * 6);
+    }
+    for (int32_t id = 0; id < m->lexicon->vocab; id++) {
+        if (t->after[id] == 0)
+            continue;
+        ids[n] = id;
+        distances[n++] = (uint16_t)(t->after[id] - 1);
+    }
+    free(t->after);
+    t->after = distances;
+    t->ids = ids;
+    t->listed = true;
+    return ES_OK;
+}
+
 static es_status find_tokens(es_matcher *m, es_match at, es_error *err)
 {
-    if ((m->mask_count + 1) * (size_t)m->vocab * sizeof(uint16_t) > MASK_BYTES)
-        forget_masks(m);
-    uint16_t *after = es_calloc((size_t)m->vocab, sizeof *after);
-    es_match *trail = es_calloc(m->longest + 1, sizeof *trail);
-    const unsigned char *bytes = m->sorted_bytes;
-    size_t known = 0; /* bytes of the token before that trail holds; the state after them may be dead */
-    es_status status = after == NULL || trail == NULL ? es_fail_memory(err, "a token mask", 0) : ES_OK;
-    for (int32_t i = 0; status == ES_OK && i < m->vocab; i++)
-        after[i] = NOT_ALLOWED;
-    if (status == ES_OK)
-        trail[0] = at;
-    for (size_t i = 0; status == ES_OK && i < m->sorted_count; bytes += m->lengths[i++]) {
-        size_t n = m->lengths[i], d = m->shared[i] < known ? m->shared[i] : known;
-        for (; status == ES_OK && d < n && trail[d] >= 0; d++)
-            status = es_matcher_byte(m, trail[d], bytes[d], &trail[d + 1], err);
-        known = d;
-        if (status != ES_OK || d < n || trail[n] < 0)
-            continue;
-        int32_t distance = m->states[trail[n]].distance;
-        after[m->sorted[i]] = (uint16_t)(distance < NOT_ALLOWED - 1 ? distance : NOT_ALLOWED - 1);
-    }
-    free(trail);
+    size_t vocab = (size_t)m->lexicon->vocab;
+    token_mask t = {.after = es_calloc(vocab, sizeof *t.after)};
+    if (t.after == NULL)
+        return es_fail_memory(err, "a token mask", vocab * sizeof *t.after);
+    es_status status = walk_tokens(m, at, t.after, &t, err);
+    if (status == ES_OK && t.count < vocab / LISTED)
+        status = list_tokens(m, &t, err);
     if (status != ES_OK) {
-        free(after);
+        free(t.after);
         return status;
     }
-    m->states[at].after = after;
-    m->mask_count++;
+    size_t bytes = t.listed ? t.count * 6 : vocab * 2;
+    if (m->mask_bytes + bytes > MASK_BYTES)
+        forget_masks(m);
+    t.known = true;
+    m->mask_bytes += bytes;
+    m->states[at].mask = t;
     return ES_OK;
+}
+
+/* Lays a list of tokens on the logits: all others are not to come. */
+static bool lay_list(es_matcher *m, const token_mask *t, int32_t most, float *logits)
+{
+    bool any = false;
+    for (size_t i = 0; i < t->count; i++)
+        m->kept[i] = logits[t->ids[i]];
+    for (int32_t i = 0; i < m->lexicon->vocab; i++)
+        logits[i] = -INFINITY;
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->after[i] > most)
+            continue;
+        logits[t->ids[i]] = m->kept[i];
+        any = true;
+    }
+    return any;
 }
 
 /* --- life and use --- */
 
-es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, const es_tokenizer *tokenizer,
-                            int32_t vocab, es_error *err)
+es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, const es_lexicon *lexicon, es_error *err)
 {
     es_matcher *m = es_calloc(1, sizeof *m);
     *matcher = NULL;
     if (m == NULL)
         return es_fail_memory(err, "a grammar's states", sizeof *m);
     m->grammar = grammar;
-    m->tokenizer = tokenizer;
-    m->vocab = vocab;
+    m->lexicon = lexicon;
+    m->key = es_hash_key();
+    for (int i = 0; i < 256; i++)
+        m->unknown[i] = UNKNOWN;
+    m->trail = es_calloc(lexicon->longest + 1, sizeof *m->trail);
+    m->ways = es_calloc(lexicon->longest + 1, sizeof *m->ways);
+    m->kept = es_calloc((size_t)lexicon->vocab / LISTED + 1, sizeof *m->kept);
     es_match start = ES_MATCH_DEAD;
-    es_status status = sort_vocabulary(m, err);
+    es_status status =
+        m->trail != NULL && m->ways != NULL && m->kept != NULL ? ES_OK : es_fail_memory(err, "a grammar's states", 0);
     void *items = NULL;
     if (status == ES_OK && es_grow(&items, &m->frame_capacity, 1, sizeof(frame)) != 0)
         status = es_fail_memory(err, "a grammar's states", 0);
@@ -469,18 +489,27 @@ void es_matcher_free(es_matcher *m)
     for (size_t i = 0; i < m->state_count; i++) {
         free(m->states[i].tops);
         free(m->states[i].next);
-        free(m->states[i].after);
+        forget_mask(m, &m->states[i]);
     }
     free(m->states);
     free(m->frames);
     free(m->frame_table);
     free(m->state_table);
-    free(m->sorted);
-    free(m->sorted_bytes);
-    free(m->lengths);
-    free(m->shared);
+    free(m->trail);
+    free(m->ways);
+    free(m->kept);
     free(m->tops);
     free(m);
+}
+
+es_hash es_matcher_key(const es_matcher *m)
+{
+    return m->key;
+}
+
+bool es_matcher_is_worn(const es_matcher *m)
+{
+    return m->state_count > MAX_STATES / 2;
 }
 
 es_match es_matcher_start(const es_matcher *m)
@@ -507,9 +536,9 @@ int32_t es_matcher_distance(const es_matcher *m, es_match at)
 es_status es_matcher_token(es_matcher *m, es_match at, int32_t id, es_match *next, es_error *err)
 {
     size_t n = 0;
-    const char *bytes = es_tokenizer_bytes(m->tokenizer, id, &n);
+    const char *bytes = es_tokenizer_bytes(m->lexicon->tokenizer, id, &n);
     *next = at;
-    if (bytes == NULL || n == 0 || es_tokenizer_is_special(m->tokenizer, id))
+    if (bytes == NULL || n == 0 || es_tokenizer_is_special(m->lexicon->tokenizer, id))
         *next = ES_MATCH_DEAD;
     for (size_t i = 0; i < n && *next >= 0; i++)
         ES_TRY(es_matcher_byte(m, *next, (uint8_t)bytes[i], next, err));
@@ -518,17 +547,25 @@ es_status es_matcher_token(es_matcher *m, es_match at, int32_t id, es_match *nex
 
 es_status es_matcher_mask(es_matcher *m, es_match at, int32_t left, float *logits, bool *any, es_error *err)
 {
+    static const token_mask none = {.listed = true};
     *any = false;
-    if (at >= 0 && m->states[at].after == NULL)
+    if (at >= 0 && !m->states[at].mask.known)
         ES_TRY(find_tokens(m, at, err));
-    const uint16_t *after = at >= 0 ? m->states[at].after : NULL;
-    int32_t most = left < NOT_ALLOWED - 1 ? left : NOT_ALLOWED - 1;
-    for (int32_t i = 0; i < m->vocab; i++) {
-        bool allowed = after != NULL && after[i] <= most;
-        *any = *any || allowed;
-        if (!allowed)
-            logits[i] = -INFINITY;
+    const token_mask *t = at >= 0 && left >= 0 ? &m->states[at].mask : &none;
+    int32_t most = left < t->most ? left : t->most;
+    if (t->listed) {
+        *any = lay_list(m, t, most, logits);
+        return ES_OK;
     }
+    /* A step for each token, without a branch: the compiler makes vectors of it. 0 becomes the largest of all. */
+    const uint16_t *after = t->after;
+    int32_t allowed = 0;
+    for (int32_t i = 0; i < m->lexicon->vocab; i++) {
+        bool may = (uint16_t)(after[i] - 1) <= (uint16_t)most;
+        logits[i] = may ? logits[i] : -INFINITY;
+        allowed += may;
+    }
+    *any = allowed > 0;
     return ES_OK;
 }
 

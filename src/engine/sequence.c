@@ -61,8 +61,8 @@ static es_hash answer_key(const es_engine *e, const es_sequence *s)
     const es_generation *g = &s->request.generation;
     const es_sampling *how = &g->sampling;
     const float numbers[] = {how->temperature, how->top_p, how->min_p, how->repetition_penalty};
-    const uint64_t whole[] = {(uint64_t)s->budget, g->ignore_eos, (uint64_t)how->top_k, how->seed,
-                              (uintptr_t)g->matcher};
+    const es_hash form = g->matcher != NULL ? es_matcher_key(g->matcher) : (es_hash){0, 0};
+    const uint64_t whole[] = {(uint64_t)s->budget, g->ignore_eos, (uint64_t)how->top_k, how->seed, form.a, form.b};
     es_hash key = es_hash_bytes(e->hash_key, s->prompt.ids.items, s->prompt.ids.count * sizeof *s->prompt.ids.items);
     key = es_hash_bytes(key, s->picture_hashes, s->prompt.grid_count * sizeof *s->picture_hashes);
     key = es_hash_bytes(key, numbers, sizeof numbers);

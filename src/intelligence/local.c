@@ -22,6 +22,7 @@ typedef struct local {
     es_engine *engine;
     es_preprocess preprocess;    /* the model's, with the caller's cap */
     es_grammar *grammars[FORMS]; /* of the records of 1, 2, ... frames; made when first needed */
+    es_lexicon *lexicon;         /* of the loaded model; made with the first of these */
     es_matcher *matchers[FORMS];
     es_local_options options; /* texts are owned */
     pthread_mutex_t lock;     /* one question, or the unloading, at a time */
@@ -56,6 +57,8 @@ static void close_model(local *l)
         es_matcher_free(l->matchers[i]);
         l->matchers[i] = NULL;
     }
+    es_lexicon_free(l->lexicon);
+    l->lexicon = NULL;
     es_model_free(l->model);
     l->engine = NULL;
     l->model = NULL;
@@ -166,9 +169,10 @@ static es_status form_of(local *self, const es_ask *ask, size_t frames, es_match
     size_t i = frames - 1;
     if (self->grammars[i] == NULL)
         ES_TRY(es_record_grammar(&self->grammars[i], frames, err));
+    if (self->lexicon == NULL)
+        ES_TRY(es_lexicon_create(&self->lexicon, self->model->tokenizer, self->model->config.text.vocab, err));
     if (self->matchers[i] == NULL)
-        ES_TRY(es_matcher_create(&self->matchers[i], self->grammars[i], self->model->tokenizer,
-                                 self->model->config.text.vocab, err));
+        ES_TRY(es_matcher_create(&self->matchers[i], self->grammars[i], self->lexicon, err));
     *matcher = self->matchers[i];
     return ES_OK;
 }

@@ -29,12 +29,19 @@ static es_form **place_for(es_forms *forms)
     return best;
 }
 
-es_status es_forms_take(es_forms *forms, const char *name, es_grammar **grammar, const es_tokenizer *tokenizer,
-                        int32_t vocab, es_form **form, es_error *err)
+es_status es_forms_open(es_forms *forms, const es_tokenizer *tokenizer, int32_t vocab, es_error *err)
+{
+    return es_lexicon_create(&forms->lexicon, tokenizer, vocab, err);
+}
+
+es_status es_forms_take(es_forms *forms, const char *name, es_grammar **grammar, es_form **form, es_error *err)
 {
     for (int i = 0; i < ES_FORMS; i++) {
         es_form *f = forms->items[i];
-        if (f == NULL || f->broken || strcmp(f->name, name) != 0)
+        if (f == NULL || strcmp(f->name, name) != 0)
+            continue;
+        f->broken = f->broken || es_matcher_is_worn(f->matcher);
+        if (f->broken)
             continue;
         f->used = ++forms->clock;
         f->users++;
@@ -46,7 +53,7 @@ es_status es_forms_take(es_forms *forms, const char *name, es_grammar **grammar,
         free(f);
         return es_fail_memory(err, "the answer's form", 0);
     }
-    es_status status = es_matcher_create(&f->matcher, *grammar, tokenizer, vocab, err);
+    es_status status = es_matcher_create(&f->matcher, *grammar, forms->lexicon, err);
     if (status != ES_OK) {
         free_form(f);
         return status;
@@ -80,10 +87,12 @@ void es_forms_release(es_forms *forms, es_form *form, bool broken)
         free_form(form);
 }
 
-void es_forms_clear(es_forms *forms)
+void es_forms_close(es_forms *forms)
 {
     for (int i = 0; i < ES_FORMS; i++) {
         free_form(forms->items[i]);
         forms->items[i] = NULL;
     }
+    es_lexicon_free(forms->lexicon);
+    forms->lexicon = NULL;
 }

@@ -17,14 +17,17 @@ typedef struct es_form {
 
 typedef struct es_forms {
     es_form *items[ES_FORMS];
+    es_lexicon *lexicon; /* of the loaded model; owned */
     uint64_t clock;
 } es_forms;
 
+/* For a model just loaded; the tokenizer must outlive them. Zero-initialise before the first. */
+es_status es_forms_open(es_forms *forms, const es_tokenizer *tokenizer, int32_t vocab, es_error *err);
+
 /* The form of that name, made from *grammar (which is taken over then) if there is none. Give it back with
  * es_forms_release. */
-es_status es_forms_take(es_forms *forms, const char *name, es_grammar **grammar, const es_tokenizer *tokenizer,
-                        int32_t vocab, es_form **form, es_error *err);
+es_status es_forms_take(es_forms *forms, const char *name, es_grammar **grammar, es_form **form, es_error *err);
 void es_forms_release(es_forms *forms, es_form *form, bool broken);
-void es_forms_clear(es_forms *forms); /* nobody may use one */
+void es_forms_close(es_forms *forms); /* nobody may use one */
 
 #endif

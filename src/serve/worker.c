@@ -174,7 +174,7 @@ static void unload(es_worker *w)
 {
     if (w->engine == NULL && w->model == NULL && w->device == NULL)
         return;
-    es_forms_clear(&w->forms);
+    es_forms_close(&w->forms);
     es_engine_free(w->engine);
     es_model_free(w->model);
     es_device_free(w->device);
@@ -204,6 +204,8 @@ static es_status load(es_worker *w, const char *dir, es_error *err)
         status = es_model_open_kept(&w->model, w->device, dir, w->options.weight_cache, err);
     if (status == ES_OK)
         status = es_engine_create(&w->engine, w->model, &w->options.engine, err);
+    if (status == ES_OK)
+        status = es_forms_open(&w->forms, w->model->tokenizer, w->model->config.text.vocab, err);
     pthread_mutex_lock(&w->lock);
     w->status.loading = false;
     if (status == ES_OK) {
@@ -305,8 +307,7 @@ static es_status start(es_worker *w, es_ticket *t, es_error *err)
     if (t->kind == ES_TICKET_COUNT)
         return count_tokens(w, t, &prompt, err);
     if (t->form != NULL)
-        ES_TRY(es_forms_take(&w->forms, t->form, &t->grammar, w->model->tokenizer, w->model->config.text.vocab,
-                             &t->held, err));
+        ES_TRY(es_forms_take(&w->forms, t->form, &t->grammar, &t->held, err));
     for (int32_t i = 0; i < t->choices; i++) {
         es_reply *r = &t->replies[i];
         es_request request = {.prompt = prompt,

@@ -285,6 +285,42 @@ static void a_hundred_requests_added_and_dropped_at_random(void **state)
     }
 }
 
+/* A grammar freed may leave its place to another one: what was answered under the first is no answer under the second.
+ */
+static void an_answer_in_one_form_is_none_in_another(void **state)
+{
+    const world *w = *state;
+    const fixture_prompt *p = &w->prompts[0];
+    es_error err;
+    es_lexicon *lexicon;
+    es_engine *e = make(w, NULL);
+    assert_int_equal(es_lexicon_create(&lexicon, w->f.model->tokenizer, w->f.model->config.text.vocab, &err), ES_OK);
+    for (int i = 0; i < 8; i++) {
+        char text[2] = {(char)('a' + i), '\0'};
+        es_grammar *g;
+        es_matcher *m;
+        asked a = {.prompt = 0};
+        assert_int_equal(es_grammar_create(&g, &err), ES_OK);
+        assert_int_equal(es_grammar_finish(g, es_grammar_text(g, text), &err), ES_OK);
+        assert_int_equal(es_matcher_create(&m, g, lexicon, &err), ES_OK);
+        es_request request = {.prompt = {p->messages, p->message_count, p->pictures, p->picture_count},
+                              .generation = {.max_tokens = TOKENS, .matcher = m},
+                              .context = &a,
+                              .finished = note};
+        es_sampling_init(&request.generation.sampling);
+        assert_int_equal(es_engine_add(e, &request, &a.id, &err), ES_OK);
+        run_dry(e);
+        assert_int_equal(a.status, ES_OK);
+        assert_int_equal(a.id_count, 1);
+        size_t n;
+        assert_memory_equal(es_tokenizer_bytes(w->f.model->tokenizer, a.ids[0], &n), text, 1);
+        es_matcher_free(m);
+        es_grammar_free(g);
+    }
+    es_engine_free(e);
+    es_lexicon_free(lexicon);
+}
+
 static void what_cannot_fit_is_refused_and_the_rest_goes_on(void **state)
 {
     const world *w = *state;
@@ -360,6 +396,7 @@ int main(void)
         cmocka_unit_test(what_is_set_aside_goes_on_as_if_nothing_had_happened),
         cmocka_unit_test(who_has_priority_overtakes),
         cmocka_unit_test(a_hundred_requests_added_and_dropped_at_random),
+        cmocka_unit_test(an_answer_in_one_form_is_none_in_another),
         cmocka_unit_test(what_cannot_fit_is_refused_and_the_rest_goes_on),
         cmocka_unit_test(want_of_memory_is_an_error_like_others),
     };

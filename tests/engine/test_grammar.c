@@ -14,6 +14,7 @@
 #include "engine/grammar.h"
 
 static es_tokenizer *tokenizer;
+static es_lexicon *lexicon;
 static int32_t vocab;
 
 static int set_up(void **state)
@@ -30,12 +31,14 @@ static int set_up(void **state)
         fail_msg("%s", err.message);
     free(text);
     vocab = (int32_t)es_tokenizer_size(tokenizer) + 5; /* logits for tokens that do not exist */
+    assert_int_equal(es_lexicon_create(&lexicon, tokenizer, vocab, &err), ES_OK);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
+    es_lexicon_free(lexicon);
     es_tokenizer_free(tokenizer);
     return 0;
 }
@@ -44,7 +47,7 @@ static es_matcher *match(es_grammar *g, es_node root)
 {
     es_error err;
     es_matcher *m;
-    if (es_grammar_finish(g, root, &err) != ES_OK || es_matcher_create(&m, g, tokenizer, vocab, &err) != ES_OK)
+    if (es_grammar_finish(g, root, &err) != ES_OK || es_matcher_create(&m, g, lexicon, &err) != ES_OK)
         fail_msg("%s", err.message);
     return m;
 }
@@ -276,7 +279,7 @@ static void grammars_that_make_no_sense_are_refused(void **state)
     es_grammar_define(g, rule, es_grammar_choice(g, ways, 2));
     es_matcher *m;
     assert_int_equal(es_grammar_finish(g, rule, &err), ES_OK);
-    assert_int_equal(es_matcher_create(&m, g, tokenizer, vocab, &err), ES_ERR_ARGUMENT);
+    assert_int_equal(es_matcher_create(&m, g, lexicon, &err), ES_ERR_ARGUMENT);
     es_grammar_free(g);
     es_grammar_free(NULL);
     es_matcher_free(NULL);

@@ -21,6 +21,7 @@
 #define ANSWERS 10 /* of each */
 
 static es_tokenizer *tokenizer;
+static es_lexicon *lexicon; /* of nothing: bytes are walked here */
 
 static int set_up(void **state)
 {
@@ -30,7 +31,8 @@ static int set_up(void **state)
     es_error err;
     snprintf(path, sizeof path, "%s/tests/vectors/tokenizer/qwen.json", getenv("ESCRIBA_SOURCE_ROOT"));
     if (es_file_read(path, 1 << 26, &text, &size, &err) != ES_OK ||
-        es_tokenizer_parse(&tokenizer, text, size, path, &err) != ES_OK)
+        es_tokenizer_parse(&tokenizer, text, size, path, &err) != ES_OK ||
+        es_lexicon_create(&lexicon, tokenizer, 1, &err) != ES_OK)
         fail_msg("%s", err.message);
     free(text);
     return 0;
@@ -39,6 +41,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    es_lexicon_free(lexicon);
     es_tokenizer_free(tokenizer);
     return 0;
 }
@@ -394,7 +397,7 @@ static void ten_thousand_random_answers_validate(void **state)
         root_schema = schema;
         if (es_json_schema_grammar(&g, schema, &err) != ES_OK)
             fail_msg("%s\n%s", err.message, shown);
-        if (es_matcher_create(&m, g, tokenizer, 1, &err) != ES_OK)
+        if (es_matcher_create(&m, g, lexicon, &err) != ES_OK)
             fail_msg("%s\n%s", err.message, shown);
         for (int k = 0; k < ANSWERS; k++) {
             answer(m, &text);
@@ -431,7 +434,7 @@ static bool takes(const char *schema, const char *text)
     es_grammar *g;
     es_matcher *m;
     es_error err;
-    if (build(schema, &g, &err) != ES_OK || es_matcher_create(&m, g, tokenizer, 1, &err) != ES_OK)
+    if (build(schema, &g, &err) != ES_OK || es_matcher_create(&m, g, lexicon, &err) != ES_OK)
         fail_msg("%s: %s", schema, err.message);
     es_match at = es_matcher_start(m);
     for (; *text != '\0' && at >= 0; text++)
@@ -530,7 +533,7 @@ static void a_rule_that_begins_with_itself_is_an_error_not_a_hang(void **state)
     es_matcher *m;
     es_error err;
     assert_int_equal(build("{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}", &g, &err), ES_OK);
-    assert_int_equal(es_matcher_create(&m, g, tokenizer, 1, &err), ES_ERR_ARGUMENT);
+    assert_int_equal(es_matcher_create(&m, g, lexicon, &err), ES_ERR_ARGUMENT);
     es_grammar_free(g);
 }
 
@@ -563,7 +566,7 @@ static void any_object_is_an_object(void **state)
     es_error err;
     es_str text = {0};
     assert_int_equal(es_json_object_grammar(&g, &err), ES_OK);
-    assert_int_equal(es_matcher_create(&m, g, tokenizer, 1, &err), ES_OK);
+    assert_int_equal(es_matcher_create(&m, g, lexicon, &err), ES_OK);
     for (int i = 0; i < 200; i++) {
         answer(m, &text);
         json_t *v = json_loads(es_str_text(&text), 0, NULL);

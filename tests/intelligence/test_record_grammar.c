@@ -19,18 +19,22 @@
 
 static fixture f;
 static fixture_prompt prompt;
+static es_lexicon *lexicon;
 
 static int set_up(void **state)
 {
     (void)state;
     fixture_open(&f, "sharded-bf16", es_cpu_best_isa());
     fixture_prompt_get(&prompt, &f, 0);
+    es_error err;
+    assert_int_equal(es_lexicon_create(&lexicon, f.model->tokenizer, f.model->config.text.vocab, &err), ES_OK);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
+    es_lexicon_free(lexicon);
     fixture_close(&f);
     return 0;
 }
@@ -39,8 +43,7 @@ static es_matcher *matcher_for(size_t frames, es_grammar **g)
 {
     es_matcher *m;
     es_error err;
-    if (es_record_grammar(g, frames, &err) != ES_OK ||
-        es_matcher_create(&m, *g, f.model->tokenizer, f.model->config.text.vocab, &err) != ES_OK)
+    if (es_record_grammar(g, frames, &err) != ES_OK || es_matcher_create(&m, *g, lexicon, &err) != ES_OK)
         fail_msg("%s", err.message);
     return m;
 }
