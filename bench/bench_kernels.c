@@ -74,6 +74,7 @@ typedef struct product {
     es_matrix *w;
     float *scale, *sum, *c;
     int8_t *a;
+    uint8_t *wide; /* a depth of blocks, unpacked */
 } product;
 
 static void product_make(product *p, size_t n, size_t in, size_t out, es_isa isa, es_precision precision)
@@ -102,6 +103,9 @@ static void product_make(product *p, size_t n, size_t in, size_t out, es_isa isa
     if (panels == NULL)
         return;
     p->a = need(n * in);
+    p->wide = aligned_alloc(64, ES_DOT_DEPTH_BYTES);
+    if (p->wide == NULL)
+        exit(1);
     p->scale = need(n * panels->groups * sizeof *p->scale);
     p->sum = need(n * panels->groups * sizeof *p->sum);
     p->c = need(n * ES_DOT_COLS * sizeof *p->c);
@@ -119,6 +123,7 @@ static void product_free(product *p)
     es_matrix_free(p->device, p->w);
     es_device_free(p->device);
     free(p->a);
+    free(p->wide);
     free(p->scale);
     free(p->sum);
     free(p->c);
@@ -127,24 +132,31 @@ static void product_free(product *p)
 static double time_kernel(const product *p)
 {
     const es_panels *w = ((es_cpu_matrix *)p->w)->panels;
-    size_t depth = es_least(512 / w->group, w->groups);
+    size_t depth = es_least(ES_DOT_DEPTH / w->group, w->groups);
+    const es_dot_kernels *k = &((es_cpu *)p->device)->dot;
+    bool unpack = w->bits == 4 && k->unpack != NULL; /* once a depth, as the device does it for so many rows */
     double start = now();
     for (size_t panel = 0; panel < p->out / ES_DOT_COLS; panel++) {
         for (size_t g = 0; g < w->groups; g += depth) {
+            const uint8_t *blocks = w->data + panel * w->panel_bytes + g * w->block_bytes;
+            if (unpack) {
+                k->unpack(p->wide, blocks, w->group, es_least(depth, w->groups - g), w->bf16);
+                blocks = p->wide;
+            }
             for (size_t row = 0; row < p->n; row += ES_DOT_ROWS) {
                 size_t rows = es_least(ES_DOT_ROWS, p->n - row), at = row * w->groups + g * rows;
                 es_dot d = {.rows = rows,
                             .group = w->group,
                             .groups = es_least(depth, w->groups - g),
-                            .bits = w->bits,
+                            .bits = unpack ? 8 : w->bits,
                             .a = p->a + row * w->in + g * w->group * rows,
                             .scale = p->scale + at,
                             .sum = p->sum + at,
-                            .panel = w->data + panel * w->panel_bytes + g * w->block_bytes,
+                            .panel = blocks,
                             .bf16 = w->bf16,
                             .c = p->c + row * ES_DOT_COLS,
                             .add = g > 0};
-                ((es_cpu *)p->device)->dot.multiply(&d);
+                k->multiply(&d);
             }
         }
     }
@@ -285,28 +297,37 @@ static void bench_table(size_t t, bool decode, int repeats)
     }
 }
 
+/* bench_kernels [REPEATS [attention|large|small [TABLE]]] */
 int main(int argc, char **argv)
 {
-    const size_t count = sizeof tables / sizeof tables[0];
     int repeats = argc > 1 ? atoi(argv[1]) : 5;
-    bool only_attention = argc > 2 && strcmp(argv[2], "attention") == 0;
+    const char *part = argc > 2 ? argv[2] : "", *only = argc > 3 ? argv[3] : "";
+    bool use[sizeof tables / sizeof tables[0]];
+    const size_t count = sizeof tables / sizeof tables[0];
+    for (size_t t = 0; t < count; t++)
+        use[t] = usable(t) && (*only == '\0' || strcmp(only, tables[t].name) == 0);
     char words[160];
     es_cpu_describe(words, sizeof words);
-    printf("%s\n\n| attention | kernel | peak GOP/s | with all that belongs to it |\n|---|---|---|---|\n", words);
-    for (size_t t = 0; t < count; t++) {
-        for (es_precision q = ES_PRECISION_EXACT; q <= ES_PRECISION_BALANCED && usable(t); q++)
-            bench_attention(t, q, repeats);
+    printf("%s\n", words);
+    if (*part == '\0' || strcmp(part, "attention") == 0) {
+        printf("\n| attention | kernel | peak GOP/s | with all that belongs to it |\n|---|---|---|---|\n");
+        for (size_t t = 0; t < count; t++)
+            for (es_precision q = ES_PRECISION_EXACT; q <= ES_PRECISION_BALANCED && use[t]; q++)
+                bench_attention(t, q, repeats);
     }
-    if (only_attention)
-        return 0;
-    printf("\n| rows x in x out | kernel | peak GOP/s | kernel alone | with quantisation, bias, residual | and GELU |\n"
-           "|---|---|---|---|---|---|\n");
-    for (size_t t = 0; t < count; t++)
-        if (usable(t))
-            bench_table(t, false, repeats);
-    printf("\n| rows x in x out | kernel | read GB/s | product GB/s | Gweight x row/s |\n|---|---|---|---|---|\n");
-    for (size_t t = 0; t < count; t++)
-        if (usable(t))
-            bench_table(t, true, repeats);
+    if (*part == '\0' || strcmp(part, "large") == 0) {
+        printf("\n| rows x in x out | kernel | peak GOP/s | kernel alone | with quantisation, bias, residual | and "
+               "GELU |\n"
+               "|---|---|---|---|---|---|\n");
+        for (size_t t = 0; t < count; t++)
+            if (use[t])
+                bench_table(t, false, repeats);
+    }
+    if (*part == '\0' || strcmp(part, "small") == 0) {
+        printf("\n| rows x in x out | kernel | read GB/s | product GB/s | Gweight x row/s |\n|---|---|---|---|---|\n");
+        for (size_t t = 0; t < count; t++)
+            if (use[t])
+                bench_table(t, true, repeats);
+    }
     return 0;
 }

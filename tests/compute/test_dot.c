@@ -1,6 +1,7 @@
 /* test_dot.c - the quantised kernels: every instruction set bit for bit against scalar, and scalar against float64. */
 #include "help.h"
 
+#include "base/mem.h"
 #include "compute/cpu/dot.h"
 
 #define TABLES 5
@@ -194,6 +195,47 @@ static void every_instruction_set_gives_the_same_products(void **state)
     }
 }
 
+static void unpacked_weights_are_the_same(void **state)
+{
+    (void)state;
+    es_dot_kernels k[TABLES];
+    size_t count = usable_tables(k), unpacked = 0;
+    rng r = {15};
+    for (size_t i = 0; i < 200; i++) {
+        trial t;
+        trial_make(&t, &r);
+        size_t wide_block = es_dot_block_bytes(t.p->group, 8, t.p->bf16), groups = t.p->groups;
+        uint8_t *want = es_aligned_calloc(groups + 1, wide_block), *got = es_aligned_calloc(groups + 1, wide_block);
+        assert_true(want != NULL && got != NULL);
+        for (size_t at = 0; at < count && t.p->bits == 4; at++) {
+            if (k[at].unpack == NULL)
+                continue;
+            memset(got, 77, (groups + 1) * wide_block);
+            es_dot_unpack(want, t.p->data, t.p->group, groups, t.p->bf16);
+            k[at].unpack(got, t.p->data, t.p->group, groups, t.p->bf16);
+            assert_memory_equal(got, want, groups * wide_block);
+            assert_int_equal(got[groups * wide_block], 77);
+            bytes b = bytes_make(&k[at], t.x, t.in, t.rows, t.in, t.p->group);
+            float packed[ES_DOT_ROWS * ES_DOT_COLS], wide[ES_DOT_ROWS * ES_DOT_COLS];
+            multiply(&k[at], &t, &b, 0, 0, packed);
+            es_panels eight = *t.p;
+            eight.bits = 8;
+            eight.data = got;
+            eight.block_bytes = wide_block;
+            trial other = t;
+            other.p = &eight;
+            multiply(&k[at], &other, &b, 0, 0, wide);
+            expect_same_bits(k[at].name, wide, packed, t.rows * ES_DOT_COLS);
+            bytes_free(&b);
+            unpacked++;
+        }
+        es_aligned_free(want);
+        es_aligned_free(got);
+        trial_free(&t);
+    }
+    assert_true(unpacked > 100);
+}
+
 /* The largest weights and activations: whole sums at their bounds. */
 static void the_largest_sums_do_not_overflow(void **state)
 {
@@ -275,6 +317,7 @@ int main(void)
         cmocka_unit_test(bytes_are_the_nearest_and_their_sum_is_right),
         cmocka_unit_test(numbers_that_are_not_finite_spoil_their_own_row_only),
         cmocka_unit_test(every_instruction_set_gives_the_same_products),
+        cmocka_unit_test(unpacked_weights_are_the_same),
         cmocka_unit_test(the_largest_sums_do_not_overflow),
         cmocka_unit_test(products_are_within_their_bound_of_float64),
     };

@@ -18,7 +18,7 @@
 
 /* One worker's own memory. Made once; pages never touched cost nothing. */
 typedef struct es_scratch {
-    float *panel;           /* [ES_PANEL_K, nr] weights */
+    float *panel;           /* [ES_PANEL_K, nr] weights, or a run of unpacked blocks */
     float *sums;            /* [ES_SUM_ROWS, nr] */
     float *scales, *biases; /* [groups, nr], groups of the widest packed matrix made so far */
     float *q;               /* [ES_TILE_ROWS, head_dim] */

@@ -8,10 +8,12 @@
 #include "base/thread.h"
 #include "compute/cpu/kernels.h"
 
-#define ES_DOT_COLS 32 /* outputs of a panel */
-#define ES_DOT_ROWS                                                                                                    \
-    6 /* rows of a tile at most: 6 x 32 sums twice, as integers and as floats, fill 24 of 32 registers */
-#define ES_DOT_GROUP 128      /* inputs of a group at most */
+#define ES_DOT_COLS 32   /* outputs of a panel */
+#define ES_DOT_ROWS 12   /* rows of a tile at most: 12 x 32 whole sums fill 24 of 32 registers of 512 bits */
+#define ES_DOT_GROUP 128 /* inputs of a group at most */
+#define ES_DOT_DEPTH                                                                                                   \
+    512 /* inputs of a panel taken at a time: 16 KB of 8-bit weights, a part of a first-level cache                    \
+         */
 #define ES_DOT_TINY 0x1p-100f /* groups whose largest number is below this count as zero: 127 / x must stay finite */
 
 /* A tile of rows times a run of a panel's blocks: c [rows][32] (+)= ... */
@@ -32,7 +34,13 @@ typedef struct es_dot_kernels {
     void (*quantise)(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
                      size_t group);
     void (*multiply)(const es_dot *d);
+    /* A run of a panel's blocks of 4 bits becomes blocks of 8 with the same scales and biases, so products are the
+     * same; both 64-byte aligned. NULL where 8 bits are not quicker to multiply than 4. */
+    void (*unpack)(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16);
 } es_dot_kernels;
+
+/* `unpack` in plain C, for any table. */
+void es_dot_unpack(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16);
 
 /* Each file upgrades the table; the processor must have what the name says. */
 void es_dot_scalar(es_dot_kernels *k);
@@ -54,6 +62,9 @@ static inline size_t es_dot_block_bytes(size_t group, size_t bits, bool bf16)
 {
     return es_dot_weight_bytes(group, bits) + 2 * ES_DOT_COLS * (bf16 ? 2u : 4u);
 }
+
+/* The largest run of blocks of 8 bits that is taken at a time: DEPTH inputs, in the smallest groups. */
+#define ES_DOT_DEPTH_BYTES (ES_DOT_DEPTH * ES_DOT_COLS + ES_DOT_DEPTH / 32 * 2 * ES_DOT_COLS * sizeof(float))
 
 /* Scale and reciprocal of a group whose largest number has these bits (without sign). */
 static inline void es_dot_scales(uint32_t top, float *scale, float *reciprocal)

@@ -2,27 +2,37 @@
 #include "compute/cpu/dot_ymm.h"
 
 #ifdef __AVXVNNI__
-#define DPBUSD _mm256_dpbusd_avx_epi32
+#define DPBUSD "%{vex%} vpdpbusd"
 #else /* the same operation as AVX-512 spells it: for trying this file on processors without AVX-VNNI */
-#define DPBUSD _mm256_dpbusd_epi32
+#define DPBUSD "vpdpbusd"
 #endif
+#define PART 6 /* rows at a time: their sums fill 12 of 16 registers */
 
-INLINE void step(__m256i sums[ES_DOT_ROWS][2], __m256i left, __m256i right, const int8_t *a, const size_t rows)
+/* Spelled out because compilers copy the sum before each step of the intrinsic, and then run out of registers. */
+INLINE void dot_step(__m256i *sum, __m256i w, __m256i x)
+{
+    __asm__(DPBUSD " %2, %1, %0" : "+x"(*sum) : "x"(w), "x"(x));
+}
+
+INLINE void step(__m256i sums[PART][2], __m256i left, __m256i right, const int8_t *a, const size_t rows)
 {
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
         __m256i x = load_step(a + 4 * i);
-        sums[i][0] = DPBUSD(sums[i][0], left, x);
-        sums[i][1] = DPBUSD(sums[i][1], right, x);
+        dot_step(&sums[i][0], left, x);
+        dot_step(&sums[i][1], right, x);
     }
 }
 
-INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t col, const size_t rows, const size_t bits)
+/* Rows [row, row + rows) and 16 columns of one group. */
+INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, size_t col, const size_t rows,
+                       const size_t bits)
 {
     const __m256i low = _mm256_set1_epi8(15);
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
-    const int8_t *a = d->a + g * d->group * rows;
-    __m256i sums[ES_DOT_ROWS][2];
+    const size_t next = 4 * d->rows;
+    const int8_t *a = d->a + g * d->group * d->rows + 4 * row;
+    __m256i sums[PART][2];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         sums[i][0] = sums[i][1] = _mm256_setzero_si256();
@@ -31,56 +41,60 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t col, 
         __m256i left = load_weights(w), right = load_weights(w + 32);
         if (bits == 8) {
             step(sums, left, right, a, rows);
-            a += 4 * rows;
+            a += next;
         } else {
             step(sums, _mm256_and_si256(left, low), _mm256_and_si256(right, low), a, rows);
             left = _mm256_and_si256(_mm256_srli_epi16(left, 4), low);
             right = _mm256_and_si256(_mm256_srli_epi16(right, 4), low);
-            step(sums, left, right, a + 4 * rows, rows);
-            a += 8 * rows;
+            step(sums, left, right, a + next, rows);
+            a += 2 * next;
         }
         w += 4 * ES_DOT_COLS;
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
-        fold(d, scales, g, i, col, sums[i][0]);
-        fold(d, scales, g, i, col + 8, sums[i][1]);
+        fold(d, scales, g, row + i, col, sums[i][0]);
+        fold(d, scales, g, row + i, col + 8, sums[i][1]);
     }
 }
 
-INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
+INLINE void part(const es_dot *d, size_t row, const size_t rows, const size_t bits)
 {
     size_t block = es_dot_block_bytes(d->group, bits, d->bf16);
-    if (!d->add)
-        memset(d->c, 0, rows * ES_DOT_COLS * sizeof *d->c);
     for (size_t g = 0; g < d->groups; g++) {
-        group_half(d, g, d->panel + g * block, 0, rows, bits);
-        group_half(d, g, d->panel + g * block, 16, rows, bits);
+        group_half(d, g, d->panel + g * block, row, 0, rows, bits);
+        group_half(d, g, d->panel + g * block, row, 16, rows, bits);
     }
 }
 
-#define TILE(R)                                                                                                        \
-    static void tile_##R(const es_dot *d)                                                                              \
+#define PART_OF(R)                                                                                                     \
+    static void part_##R(const es_dot *d, size_t row)                                                                  \
     {                                                                                                                  \
         if (d->bits == 8)                                                                                              \
-            tile(d, R, 8);                                                                                             \
+            part(d, row, R, 8);                                                                                        \
         else                                                                                                           \
-            tile(d, R, 4);                                                                                             \
+            part(d, row, R, 4);                                                                                        \
     }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
+PART_OF(1)
+PART_OF(2)
+PART_OF(3)
+PART_OF(4)
+PART_OF(5)
+PART_OF(6)
 
 static void multiply(const es_dot *d)
 {
-    static void (*const by_rows[])(const es_dot *) = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    by_rows[d->rows - 1](d);
+    static void (*const by_rows[PART])(const es_dot *, size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
+    if (!d->add)
+        memset(d->c, 0, d->rows * ES_DOT_COLS * sizeof *d->c);
+    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
+    by_rows[first - 1](d, 0);
+    if (first < d->rows)
+        by_rows[d->rows - first - 1](d, first);
 }
 
 void es_dot_avxvnni(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "avxvnni", .quick_bytes = true, .quantise = quantise, .multiply = multiply};
+    *k = (es_dot_kernels){
+        .name = "avxvnni", .quick_bytes = true, .quantise = quantise, .multiply = multiply, .unpack = es_dot_unpack};
 }

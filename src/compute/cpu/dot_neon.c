@@ -1,8 +1,10 @@
-/* dot_neon.c - 6 x 16 tiles by sdot. Weights of 8 bits become signed by taking 128 off; 128 * sum is added again. */
+/* dot_neon.c - 6 x 16 tiles by sdot, two of them where a tile has more rows. Weights of 8 bits become signed by taking
+ * 128 off; 128 * sum is added again. */
 #include "compute/cpu/dot.h"
 
 #include <arm_neon.h>
 
+#define PART 6 /* rows at a time: their sums fill 24 of 32 registers */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE int8x16_t load_step(const int8_t *a)
@@ -12,7 +14,7 @@ INLINE int8x16_t load_step(const int8_t *a)
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-INLINE void step(int32x4_t sums[ES_DOT_ROWS][4], const int8x16_t w[4], const int8_t *a, const size_t rows)
+INLINE void step(int32x4_t sums[PART][4], const int8x16_t w[4], const int8_t *a, const size_t rows)
 {
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
@@ -39,15 +41,18 @@ INLINE void fold(const es_dot *d, const uint8_t *scales, size_t g, size_t row, s
     vst1q_f32(c, vfmaq_f32(vld1q_f32(c), inner, s));
 }
 
-INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t col, const size_t rows, const size_t bits)
+/* Rows [row, row + rows) and 16 columns of one group. */
+INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, size_t col, const size_t rows,
+                       const size_t bits)
 {
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
-    const int8_t *a = d->a + g * d->group * rows;
-    int32x4_t sums[ES_DOT_ROWS][4];
+    const size_t next = 4 * d->rows;
+    const int8_t *a = d->a + g * d->group * d->rows + 4 * row;
+    int32x4_t sums[PART][4];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < 4; j++)
-            sums[i][j] = vdupq_n_s32(bits == 8 ? 128 * (int32_t)d->sum[g * rows + i] : 0);
+            sums[i][j] = vdupq_n_s32(bits == 8 ? 128 * (int32_t)d->sum[g * d->rows + row + i] : 0);
     w += 4 * col;
     for (size_t k = 0; k < d->group; k += bits == 8 ? 4 : 8) {
         int8x16_t first[4], second[4];
@@ -59,46 +64,49 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t col, 
         }
         step(sums, first, a, rows);
         if (bits == 4)
-            step(sums, second, a + 4 * rows, rows);
-        a += (bits == 8 ? 4 : 8) * rows;
+            step(sums, second, a + next, rows);
+        a += bits == 8 ? next : 2 * next;
         w += 4 * ES_DOT_COLS;
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < 4; j++)
-            fold(d, scales, g, i, col + 4 * j, sums[i][j]);
+            fold(d, scales, g, row + i, col + 4 * j, sums[i][j]);
 }
 
-INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
+INLINE void part(const es_dot *d, size_t row, const size_t rows, const size_t bits)
 {
     size_t block = es_dot_block_bytes(d->group, bits, d->bf16);
-    if (!d->add)
-        memset(d->c, 0, rows * ES_DOT_COLS * sizeof *d->c);
     for (size_t g = 0; g < d->groups; g++) {
-        group_half(d, g, d->panel + g * block, 0, rows, bits);
-        group_half(d, g, d->panel + g * block, 16, rows, bits);
+        group_half(d, g, d->panel + g * block, row, 0, rows, bits);
+        group_half(d, g, d->panel + g * block, row, 16, rows, bits);
     }
 }
 
-#define TILE(R)                                                                                                        \
-    static void tile_##R(const es_dot *d)                                                                              \
+#define PART_OF(R)                                                                                                     \
+    static void part_##R(const es_dot *d, size_t row)                                                                  \
     {                                                                                                                  \
         if (d->bits == 8)                                                                                              \
-            tile(d, R, 8);                                                                                             \
+            part(d, row, R, 8);                                                                                        \
         else                                                                                                           \
-            tile(d, R, 4);                                                                                             \
+            part(d, row, R, 4);                                                                                        \
     }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
+PART_OF(1)
+PART_OF(2)
+PART_OF(3)
+PART_OF(4)
+PART_OF(5)
+PART_OF(6)
 
 static void multiply(const es_dot *d)
 {
-    static void (*const by_rows[])(const es_dot *) = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-    by_rows[d->rows - 1](d);
+    static void (*const by_rows[PART])(const es_dot *, size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
+    if (!d->add)
+        memset(d->c, 0, d->rows * ES_DOT_COLS * sizeof *d->c);
+    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
+    by_rows[first - 1](d, 0);
+    if (first < d->rows)
+        by_rows[d->rows - first - 1](d, first);
 }
 
 static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
@@ -133,5 +141,6 @@ static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t
 
 void es_dot_neon(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "neondot", .quick_bytes = true, .quantise = quantise, .multiply = multiply};
+    *k = (es_dot_kernels){
+        .name = "neondot", .quick_bytes = true, .quantise = quantise, .multiply = multiply, .unpack = es_dot_unpack};
 }

@@ -43,6 +43,23 @@ static void multiply(const es_dot *d)
     }
 }
 
+void es_dot_unpack(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16)
+{
+    const size_t step = 4 * ES_DOT_COLS;
+    size_t scales = es_dot_block_bytes(group, 4, bf16) - es_dot_weight_bytes(group, 4);
+    for (size_t g = 0; g < groups; g++) {
+        for (size_t k = 0; k < group; k += 8, panel += step, wide += 2 * step) {
+            for (size_t i = 0; i < step; i++) {
+                wide[i] = panel[i] & 15;
+                wide[step + i] = panel[i] >> 4;
+            }
+        }
+        memcpy(wide, panel, scales);
+        panel += scales;
+        wide += scales;
+    }
+}
+
 static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
 {
     uint32_t top = 0;
@@ -74,5 +91,5 @@ static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t
 
 void es_dot_scalar(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "scalar", .quantise = quantise, .multiply = multiply};
+    *k = (es_dot_kernels){.name = "scalar", .quantise = quantise, .multiply = multiply, .unpack = es_dot_unpack};
 }

@@ -58,8 +58,10 @@ typedef struct es_kernels {
     /* k a multiple of 32; w = scale * q, rounded, + bias, rounded: the same bits from every instruction set. */
     void (*pack_affine)(float *panel, const es_affine *w, size_t rows, size_t k);
 
-    /* y = act(c + bias) + residual; bias and residual may be NULL, y may be c or the residual. */
-    void (*finish)(float *y, const float *c, const float *bias, const float *residual, size_t n, es_activation act);
+    /* y = act(c + bias) + residual for `rows` rows of n, those of y and residual y_row apart, those of c c_row; bias
+     * and residual may be NULL, y may be c or the residual. */
+    void (*finish)(float *y, size_t y_row, const float *c, size_t c_row, const float *bias, const float *residual,
+                   size_t rows, size_t n, es_activation act);
     void (*add)(float *y, const float *x, size_t n);
     void (*scale)(float *y, const float *x, float factor, size_t n); /* y = x * factor; in place is fine */
     void (*swiglu)(float *y, const float *gate, const float *up, size_t n);

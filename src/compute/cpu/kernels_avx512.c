@@ -17,7 +17,6 @@ typedef __m512d vd;
 #define v_add _mm512_add_ps
 #define v_sub _mm512_sub_ps
 #define v_mul _mm512_mul_ps
-#define v_div _mm512_div_ps
 #define v_fma _mm512_fmadd_ps
 #define v_max _mm512_max_ps
 #define v_min _mm512_min_ps
@@ -49,6 +48,13 @@ typedef __m512d vd;
 #define vd_low(v) _mm512_cvtps_pd(_mm512_castps512_ps256(v))
 #define vd_high(v) _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))
 #define vd_narrow(low, high) _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1)
+
+/* By the processor's estimate of 1 / b, 2^-14 off, and a step of Newton's: a third of what a division takes. */
+static inline __attribute__((always_inline)) vf v_quotient(vf a, vf b)
+{
+    vf r = _mm512_rcp14_ps(b);
+    return _mm512_mul_ps(a, _mm512_fmadd_ps(r, _mm512_fnmadd_ps(b, r, _mm512_set1_ps(1.0f)), r));
+}
 
 /* 16 x 16: within lanes of four by pairs and by pairs of pairs, then the lanes themselves. */
 static inline __attribute__((always_inline)) void v_transpose(vi t[VL])

@@ -17,7 +17,7 @@ typedef float64x2_t vd;
 #define v_add vaddq_f32
 #define v_sub vsubq_f32
 #define v_mul vmulq_f32
-#define v_div vdivq_f32
+#define v_quotient vdivq_f32
 #define v_fma(a, b, c) vfmaq_f32(c, a, b)
 #define v_max vmaxq_f32
 #define v_min vminq_f32

@@ -70,11 +70,15 @@ static float activate(float x, es_activation act)
     return x;
 }
 
-static void finish(float *y, const float *c, const float *bias, const float *residual, size_t n, es_activation act)
+static void finish(float *y, size_t y_row, const float *c, size_t c_row, const float *bias, const float *residual,
+                   size_t rows, size_t n, es_activation act)
 {
-    for (size_t i = 0; i < n; i++) {
-        float value = activate(bias != NULL ? c[i] + bias[i] : c[i], act);
-        y[i] = residual != NULL ? value + residual[i] : value;
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < n; i++) {
+            float value = c[row * c_row + i];
+            value = activate(bias != NULL ? value + bias[i] : value, act);
+            y[row * y_row + i] = residual != NULL ? value + residual[row * y_row + i] : value;
+        }
     }
 }
 

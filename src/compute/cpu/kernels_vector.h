@@ -2,7 +2,8 @@
  *
  * That file first defines VL (lanes of a vector of floats), MR and NR (the tile of mul) and these words:
  *   vf, vi              VL floats; VL 32-bit integers
- *   v_set v_load v_store v_add v_sub v_mul v_div v_fma(a, b, c) = a b + c   on vf
+ *   v_set v_load v_store v_add v_sub v_mul v_fma(a, b, c) = a b + c   on vf
+ *   v_quotient(a, b)    a / b to 2 ulp for b in [1, 2^126], or NaN; infinity in a comes through
  *   v_max v_min         of (bound, x): a NaN in x comes through
  *   v_round             to the nearest integer, ties to even
  *   v_scale2(p, n)      p * 2^n for whole n in [-150, 129], rounded once
@@ -272,9 +273,9 @@ static void pack_affine(float *panel, const es_affine *w, size_t rows, size_t k)
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q the Chebyshev fit of degree 4 over
  * that range (8e-9 off). The kernel test holds it to 2 ulp and finds 1; 0 below -104, infinity above 88.73, e^0 is 1.
  */
-INLINE vf v_exp(vf x)
+INLINE vf v_exp_within(vf x, float least, float most)
 {
-    x = v_min(v_set(89.0f), v_max(v_set(-104.0f), x));
+    x = v_min(v_set(most), v_max(v_set(least), x));
     vf n = v_round(v_mul(x, v_set(1.44269504f)));
     vf r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts: 355/512, and the rest */
     r = v_fma(n, v_set(2.12194440e-4f), r);
@@ -286,16 +287,29 @@ INLINE vf v_exp(vf x)
     return v_scale2(v_add(p, v_set(1.0f)), n);
 }
 
+INLINE vf v_exp(vf x)
+{
+    return v_exp_within(x, -104.0f, 89.0f);
+}
+
+/* Where it is added to 1 or divides: no subnormal numbers, which processors take hundreds of turns for, no infinity. */
+INLINE vf v_exp_near(vf x)
+{
+    return v_exp_within(x, -87.0f, 87.0f);
+}
+
 INLINE vf v_silu(vf x)
 {
-    return v_div(x, v_add(v_set(1.0f), v_exp(v_sub(v_set(0.0f), x))));
+    x = v_max(v_set(-100.0f), x); /* there it is 0 */
+    return v_quotient(x, v_add(v_set(1.0f), v_exp_near(v_sub(v_set(0.0f), x))));
 }
 
 /* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3) */
 INLINE vf v_gelu_tanh(vf x)
 {
+    x = v_max(v_set(-100.0f), x); /* there it is 0 */
     vf u = v_mul(x, v_fma(v_mul(x, x), v_set(0.044715f), v_set(1.0f)));
-    return v_div(x, v_add(v_set(1.0f), v_exp(v_mul(u, v_set(-1.5957691216f)))));
+    return v_quotient(x, v_add(v_set(1.0f), v_exp_near(v_mul(u, v_set(-1.5957691216f)))));
 }
 
 /* x Phi(x), with Phi(-|x|) = erfc(z) / 2, z = |x| / sqrt 2, and erfc(z) = e^-z^2 t P(t), t = 1 / (1 + 0.4 z): P is the
@@ -304,8 +318,8 @@ INLINE vf v_gelu_erf(vf x)
 {
     static const float fit[] = {1.23989395e-2f, 1.09681850e-2f, -2.56636202e-1f, 5.17733216e-1f, -2.52354890e-1f,
                                 3.54265988e-1f, 1.54200450e-1f, 2.34352171e-1f,  2.25072131e-1f};
-    vf size = v_where_negative(x, v_sub(v_set(0.0f), x), x);
-    vf t = v_div(v_set(1.0f), v_fma(size, v_set(0.4f * 0.70710678f), v_set(1.0f)));
+    vf size = v_min(v_set(100.0f), v_where_negative(x, v_sub(v_set(0.0f), x), x));
+    vf t = v_quotient(v_set(1.0f), v_fma(size, v_set(0.4f * 0.70710678f), v_set(1.0f)));
     vf p = v_set(fit[0]);
 #pragma GCC unroll 8
     for (size_t i = 1; i < sizeof fit / sizeof fit[0]; i++)
@@ -316,9 +330,10 @@ INLINE vf v_gelu_erf(vf x)
 
 /* --- rows --- */
 
-INLINE void finish_with(float *y, const float *c, const float *bias, const float *residual, size_t n,
-                        const es_activation act)
+INLINE void finish_row(float *y, const float *c, const float *bias, const float *residual, size_t n,
+                       const es_activation act)
 {
+#pragma GCC unroll 4
     for (size_t i = 0; i < n; i += VL) {
         vf value = load_some(c + i, n - i);
         if (bias != NULL)
@@ -335,20 +350,36 @@ INLINE void finish_with(float *y, const float *c, const float *bias, const float
     }
 }
 
-static void finish(float *y, const float *c, const float *bias, const float *residual, size_t n, es_activation act)
+/* 32 numbers a row are the usual case: a strip of a product. */
+INLINE void finish_rows(float *y, size_t y_row, const float *c, size_t c_row, const float *bias, const float *residual,
+                        size_t rows, size_t n, const es_activation act)
+{
+    for (size_t i = 0; i < rows; i++) {
+        if (n == 32)
+            finish_row(y, c, bias, residual, 32, act);
+        else
+            finish_row(y, c, bias, residual, n, act);
+        y += y_row;
+        c += c_row;
+        residual = residual != NULL ? residual + y_row : NULL;
+    }
+}
+
+static void finish(float *y, size_t y_row, const float *c, size_t c_row, const float *bias, const float *residual,
+                   size_t rows, size_t n, es_activation act)
 {
     switch (act) {
     case ES_ACT_NONE:
-        finish_with(y, c, bias, residual, n, ES_ACT_NONE);
+        finish_rows(y, y_row, c, c_row, bias, residual, rows, n, ES_ACT_NONE);
         break;
     case ES_ACT_GELU_TANH:
-        finish_with(y, c, bias, residual, n, ES_ACT_GELU_TANH);
+        finish_rows(y, y_row, c, c_row, bias, residual, rows, n, ES_ACT_GELU_TANH);
         break;
     case ES_ACT_GELU_ERF:
-        finish_with(y, c, bias, residual, n, ES_ACT_GELU_ERF);
+        finish_rows(y, y_row, c, c_row, bias, residual, rows, n, ES_ACT_GELU_ERF);
         break;
     case ES_ACT_SILU:
-        finish_with(y, c, bias, residual, n, ES_ACT_SILU);
+        finish_rows(y, y_row, c, c_row, bias, residual, rows, n, ES_ACT_SILU);
         break;
     }
 }

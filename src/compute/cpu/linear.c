@@ -111,11 +111,8 @@ static void outputs(void *context, size_t task, size_t worker)
         pack_weights(p, s, first, width, from, depth);
         multiply_panel(p, s, from, depth);
     }
-    for (size_t i = 0; i < p->rows; i++) {
-        size_t at = i * p->out + first;
-        k->finish(p->y + at, s->sums + i * k->nr, p->bias != NULL ? p->bias + first : NULL,
-                  p->residual != NULL ? p->residual + at : NULL, width, p->act);
-    }
+    k->finish(p->y + first, p->out, s->sums, k->nr, p->bias != NULL ? p->bias + first : NULL,
+              p->residual != NULL ? p->residual + first : NULL, p->rows, width, p->act);
 }
 
 void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matrix *w, const es_tensor *bias,

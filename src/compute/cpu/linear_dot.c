@@ -1,20 +1,23 @@
 /* linear_dot.c - y = act(x W^T + bias) + residual over panels of quantised weights (docs/quantised.md).
  *
- * Rows of x become tiles of bytes once. A task then takes a panel of 32 outputs, a depth of blocks at a time that stays
- * in the first-level cache, multiplies every tile by it, and finishes a tile's rows while they are warm.
+ * Rows of x become tiles of bytes once. A task then takes a panel of 32 outputs and a block of rows whose bytes stay in
+ * the second-level cache: a depth of the panel at a time, which stays in the first-level one, is multiplied with every
+ * tile, and a tile's rows are finished while they are warm. For many rows 4-bit weights are unpacked once a depth.
  */
 #include "compute/cpu/device.h"
 
-#define DEPTH 512 /* inputs of a panel taken at a time: 16 KB of 8-bit weights, half of a first-level cache */
+#define DEPTH ES_DOT_DEPTH
+#define BLOCK_BYTES (768u << 10) /* of rows taken at once by a task: most of a second-level cache of 1 MB */
+#define UNPACK_ROWS 24           /* from so many rows on unpacking pays */
 
 typedef struct product {
     const es_cpu *cpu;
     const es_panels *w;
     const float *x, *bias, *residual;
     float *y;
-    size_t rows;
-    float *scale, *sum; /* [tiles][groups][rows of the tile] */
-    int8_t *a;          /* [tiles][in / 4][rows of the tile][4] */
+    size_t rows, block, panels; /* rows in all and of a block, a multiple of a tile's; panels of w */
+    float *scale, *sum;         /* [tiles][groups][rows of the tile] */
+    int8_t *a;                  /* [tiles][in / 4][rows of the tile][4] */
     es_activation act;
 } product;
 
@@ -30,42 +33,76 @@ static void quantise_tiles(const void *context, size_t first, size_t last)
 
 static void finish_rows(const product *p, const float *sums, size_t row, size_t rows, size_t first)
 {
-    size_t width = es_least(ES_DOT_COLS, p->w->out - first);
+    size_t at = row * p->w->out + first;
+    p->cpu->k.finish(p->y + at, p->w->out, sums, ES_DOT_COLS, p->bias != NULL ? p->bias + first : NULL,
+                     p->residual != NULL ? p->residual + at : NULL, rows, es_least(ES_DOT_COLS, p->w->out - first),
+                     p->act);
+}
+
+/* The strips that finish_rows will read and write lie a row of y apart, where no processor looks ahead by itself. */
+static void await_rows(const product *p, size_t row, size_t rows, size_t first)
+{
     for (size_t i = 0; i < rows; i++) {
         size_t at = (row + i) * p->w->out + first;
-        p->cpu->k.finish(p->y + at, sums + i * ES_DOT_COLS, p->bias != NULL ? p->bias + first : NULL,
-                         p->residual != NULL ? p->residual + at : NULL, width, p->act);
+        __builtin_prefetch(p->y + at, 1);
+        __builtin_prefetch(p->y + at + 16, 1);
+        if (p->residual == NULL || p->residual == p->y)
+            continue;
+        __builtin_prefetch(p->residual + at);
+        __builtin_prefetch(p->residual + at + 16);
     }
 }
 
-static void outputs(void *context, size_t panel, size_t worker)
+/* `groups` blocks of a panel from g on times the rows [first, last). */
+static void multiply_rows(const product *p, float *sums, size_t panel, size_t g, size_t groups, size_t first,
+                          size_t last, uint8_t *room)
+{
+    const es_panels *w = p->w;
+    const uint8_t *blocks = w->data + panel * w->panel_bytes + g * w->block_bytes;
+    bool unpack = w->bits == 4 && p->cpu->dot.unpack != NULL && last - first >= UNPACK_ROWS;
+    if (unpack) {
+        p->cpu->dot.unpack(room, blocks, w->group, groups, w->bf16);
+        blocks = room;
+    }
+    for (size_t row = first; row < last; row += ES_DOT_ROWS) {
+        size_t rows = es_least(ES_DOT_ROWS, last - row);
+        es_dot d = {
+            .rows = rows,
+            .group = w->group,
+            .groups = groups,
+            .bits = unpack ? 8 : w->bits,
+            .a = p->a + row * w->in + g * w->group * rows,
+            .scale = p->scale + row * w->groups + g * rows,
+            .sum = p->sum + row * w->groups + g * rows,
+            .panel = blocks,
+            .bf16 = w->bf16,
+            .c = sums + (row - first) * ES_DOT_COLS,
+            .add = g > 0,
+        };
+        if (g + groups == w->groups)
+            await_rows(p, row, rows, panel * ES_DOT_COLS);
+        p->cpu->dot.multiply(&d);
+        if (g + groups == w->groups)
+            finish_rows(p, d.c, row, rows, panel * ES_DOT_COLS);
+    }
+}
+
+static void outputs(void *context, size_t task, size_t worker)
 {
     const product *p = context;
-    const es_panels *w = p->w;
-    float *sums = p->cpu->scratch[worker].sums;
-    size_t depth = DEPTH / w->group;
-    for (size_t g = 0; g < w->groups; g += depth) {
-        size_t groups = es_least(depth, w->groups - g);
-        for (size_t row = 0; row < p->rows; row += ES_DOT_ROWS) {
-            size_t rows = es_least(ES_DOT_ROWS, p->rows - row);
-            es_dot d = {
-                .rows = rows,
-                .group = w->group,
-                .groups = groups,
-                .bits = w->bits,
-                .a = p->a + row * w->in + g * w->group * rows,
-                .scale = p->scale + row * w->groups + g * rows,
-                .sum = p->sum + row * w->groups + g * rows,
-                .panel = w->data + panel * w->panel_bytes + g * w->block_bytes,
-                .bf16 = w->bf16,
-                .c = sums + row * ES_DOT_COLS,
-                .add = g > 0,
-            };
-            p->cpu->dot.multiply(&d);
-            if (g + groups == w->groups)
-                finish_rows(p, d.c, row, rows, panel * ES_DOT_COLS);
-        }
-    }
+    es_scratch *s = &p->cpu->scratch[worker];
+    size_t panel = task % p->panels, first = task / p->panels * p->block;
+    size_t last = es_least(p->rows, first + p->block), depth = DEPTH / p->w->group;
+    for (size_t g = 0; g < p->w->groups; g += depth)
+        multiply_rows(p, s->sums, panel, g, es_least(depth, p->w->groups - g), first, last, (uint8_t *)s->panel);
+}
+
+/* Rows of a block: as many as `most` and the cache hold, all blocks about equal. */
+static size_t block_rows(size_t rows, size_t in, size_t most)
+{
+    size_t fit = es_least(most, BLOCK_BYTES / in), tiles = fit < ES_DOT_ROWS ? 1 : fit / ES_DOT_ROWS;
+    size_t all = (rows - 1) / ES_DOT_ROWS + 1, blocks = (all - 1) / tiles + 1;
+    return ((all - 1) / blocks + 1) * ES_DOT_ROWS;
 }
 
 void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_cpu_matrix *m, const es_tensor *bias,
@@ -73,13 +110,14 @@ void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_c
 {
     const es_panels *w = m->panels;
     /* The room for float rows, at least mr >= 4 of them and so 16 bytes an input, holds bytes, scales and sums of at
-     * least six: 6 * (1 + 8 / 32) = 7.5. */
+     * least twelve: 12 * (1 + 8 / 32) = 15. */
     size_t room = cpu->x_capacity * sizeof *cpu->x_panels / (w->in + 2 * sizeof(float) * w->groups);
-    size_t most = es_least(room, ES_SUM_ROWS * cpu->k.nr / ES_DOT_COLS) / ES_DOT_ROWS * ES_DOT_ROWS;
+    size_t most = room / ES_DOT_ROWS * ES_DOT_ROWS;
     product p = {.cpu = cpu, .w = w, .bias = bias != NULL ? es_rows(bias, 0) : NULL, .act = act};
-    size_t panels = (w->out - 1) / ES_DOT_COLS + 1;
+    p.panels = (w->out - 1) / ES_DOT_COLS + 1;
     for (size_t first = 0; first < (size_t)x->rows; first += most) {
         p.rows = es_least(most, (size_t)x->rows - first);
+        p.block = block_rows(p.rows, w->in, ES_SUM_ROWS * cpu->k.nr / ES_DOT_COLS);
         p.x = es_rows(x, (int64_t)first);
         p.y = es_rows(y, (int64_t)first);
         p.residual = residual != NULL ? es_rows(residual, (int64_t)first) : NULL;
@@ -88,6 +126,6 @@ void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_c
         p.a = (int8_t *)(p.sum + p.rows * w->groups);
         es_cpu_ranges(cpu, (p.rows - 1) / ES_DOT_ROWS + 1, 1 + 65536 / (ES_DOT_ROWS * w->in), quantise_tiles, &p);
         bool small = p.rows * w->in * w->out < 131072; /* less work than waking a thread */
-        es_pool_run(small ? NULL : cpu->pool, panels, outputs, &p);
+        es_pool_run(small ? NULL : cpu->pool, ((p.rows - 1) / p.block + 1) * p.panels, outputs, &p);
     }
 }
