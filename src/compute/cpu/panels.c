@@ -256,11 +256,10 @@ void es_panels_row(const es_panels *p, size_t row, float *y)
         size_t i = k % p->group;
         const uint8_t *block = p->data + row / ES_DOT_COLS * p->panel_bytes + k / p->group * p->block_bytes;
         const uint8_t *scales = block + es_dot_weight_bytes(p->group, p->bits);
-        uint32_t q = block[(i / 4 * ES_DOT_COLS + col) * 4 + i % 4];
-        if (p->bits == 4) {
-            q = block[(i / 8 * ES_DOT_COLS + col) * 4 + i % 4];
+        size_t packed = p->bits == 4 ? 8 : 4; /* weights of a column side by side, two to a byte or one */
+        uint32_t q = block[(i / packed * ES_DOT_COLS + col) * 4 + i % 4];
+        if (p->bits == 4)
             q = i % 8 < 4 ? q & 15u : q >> 4;
-        }
         float scale = p->bf16 ? es_load_bf16(scales + 2 * col) : es_load_f32(scales + 4 * col);
         float bias =
             p->bf16 ? es_load_bf16(scales + 2 * (ES_DOT_COLS + col)) : es_load_f32(scales + 4 * (ES_DOT_COLS + col));
