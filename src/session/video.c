@@ -18,6 +18,7 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include "session/packets.h"
 
 #define FORMATS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,ogg,gif"
 #define THREADS_MOST 4
@@ -33,7 +34,7 @@ struct es_video {
     AVFormatContext *file;
     AVCodecContext *codec;
     AVStream *stream;
-    AVPacket *packet;
+    es_packets packets;
     AVFrame *held, *ahead; /* on screen at the time asked for, and the first one after it */
     struct SwsContext *to_rgb, *to_grey;
     double zero; /* the first frame's time by the stream's clock, seconds */
@@ -44,6 +45,7 @@ struct es_video {
     bool finished; /* no more frames */
     bool given;    /* held was told of */
     bool may_jump; /* the index has been right so far */
+    bool may_skip; /* of this codec we know that pictures left out change no others */
     bool broken;   /* reading failed, or a packet was cut */
     bool need_key; /* after a jump: what comes before the key frame is of no use */
     size_t damaged, faults;
@@ -236,35 +238,31 @@ static double length_of(const es_video *v, const AVFrame *frame)
 /* Gives the decoder the next packet of the picture, or tells it that there are no more. */
 static es_status feed(es_video *v, es_error *err)
 {
-    for (;;) {
-        int code = av_read_frame(v->file, v->packet);
-        if (code == AVERROR(ENOMEM))
-            return fault(v, code, "read", err);
-        if (code < 0) {
-            v->broken = v->broken || code != AVERROR_EOF;
-            v->drained = true;
-            avcodec_send_packet(v->codec, NULL);
-            return ES_OK;
-        }
-        if (v->packet->stream_index != v->stream->index) {
-            av_packet_unref(v->packet);
-            continue;
-        }
-        v->broken = v->broken || (v->packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
-        code = avcodec_send_packet(v->codec, v->packet);
-        av_packet_unref(v->packet);
-        if (code == AVERROR(ENOMEM))
-            return fault(v, code, "decode", err);
-        if (code < 0) {
-            v->damaged++;
-            if (++v->faults >= FAULTS_MOST) {
-                v->broken = v->drained = true;
-                avcodec_send_packet(v->codec, NULL);
-            }
-            return ES_OK;
-        }
+    int code;
+    AVPacket *packet = es_packets_take(&v->packets, &code);
+    if (code < 0)
+        return fault(v, code, "read", err);
+    if (packet == NULL) {
+        v->broken = v->broken || v->packets.ended != AVERROR_EOF;
+        v->drained = true;
+        avcodec_send_packet(v->codec, NULL);
         return ES_OK;
     }
+    v->broken = v->broken || (packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
+    v->codec->skip_frame =
+        v->may_skip && es_packets_may_skip(&v->packets, packet) ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+    code = avcodec_send_packet(v->codec, packet);
+    av_packet_free(&packet);
+    if (code == AVERROR(ENOMEM))
+        return fault(v, code, "decode", err);
+    if (code < 0) {
+        v->damaged++;
+        if (++v->faults >= FAULTS_MOST) {
+            v->broken = v->drained = true;
+            avcodec_send_packet(v->codec, NULL);
+        }
+    }
+    return ES_OK;
 }
 
 /* The next frame in order of time as `ahead`; finished when there is none. */
@@ -334,6 +332,7 @@ static es_status restart_at(es_video *v, int64_t ticks, es_error *err)
     if (code < 0)
         return fault(v, code, "go to a key frame", err);
     avcodec_flush_buffers(v->codec);
+    es_packets_clear(&v->packets);
     v->drained = v->finished = v->has_ahead = false;
     v->need_key = true;
     return ES_OK;
@@ -359,6 +358,16 @@ static es_status jump(es_video *v, double seconds, es_error *err)
     return decode(v, err); /* what is not after the present frame is passed over there */
 }
 
+/* Finds out which pictures before that moment need not be decoded. */
+static es_status look_ahead(es_video *v, double seconds, es_error *err)
+{
+    double until = floor((seconds + v->zero) / av_q2d(v->stream->time_base));
+    if (!v->may_skip || !isfinite(until) || fabs(until) > 9e18)
+        return ES_OK;
+    int code = es_packets_look(&v->packets, (int64_t)until);
+    return code < 0 ? fault(v, code, "read", err) : ES_OK;
+}
+
 static bool is_truncated(const es_video *v)
 {
     return v->finished && (v->broken || v->faults > 0);
@@ -378,6 +387,7 @@ es_status es_video_seek(es_video *v, double seconds, bool *there, bool *same, es
     if (!isfinite(seconds) || seconds < 0 || seconds > TIME_MOST)
         return es_fail(err, ES_ERR_ARGUMENT, "%s: %g is no second of a recording", v->path, seconds);
     ES_TRY(jump(v, seconds, err));
+    ES_TRY(look_ahead(v, seconds, err));
     if (!v->has_ahead)
         ES_TRY(decode(v, err));
     while (v->has_ahead && (v->ahead_at <= seconds || !v->has_held)) {
@@ -521,10 +531,11 @@ static es_status set_up(es_video *v, const char *path, int threads, es_error *er
         return es_fail_memory(err, "a recording", 0);
     ES_TRY(open_file(v, err));
     ES_TRY(open_codec(v, threads, err));
-    v->packet = av_packet_alloc();
+    v->packets = (es_packets){.file = v->file, .stream = v->stream->index, .on_show = INT64_MIN};
+    v->may_skip = v->codec->codec_id == AV_CODEC_ID_H264 || v->codec->codec_id == AV_CODEC_ID_HEVC;
     v->held = av_frame_alloc();
     v->ahead = av_frame_alloc();
-    if (v->packet == NULL || v->held == NULL || v->ahead == NULL)
+    if (v->held == NULL || v->ahead == NULL)
         return es_fail_memory(err, "a recording", 0);
     v->quarter_turns = turns_of(v->stream);
     v->may_jump = true;
@@ -566,7 +577,7 @@ void es_video_close(es_video *v)
     sws_freeContext(v->to_grey);
     av_frame_free(&v->held);
     av_frame_free(&v->ahead);
-    av_packet_free(&v->packet);
+    es_packets_free(&v->packets);
     avcodec_free_context(&v->codec);
     avformat_close_input(&v->file);
     free(v->path);

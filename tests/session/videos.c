@@ -42,12 +42,14 @@ void video_begin(video_maker *m, const char *path, const video_kind *kind)
     m->codec->time_base = (AVRational){1, 1000};
     m->codec->color_range = AVCOL_RANGE_MPEG;
     m->codec->gop_size = kind->keys;
-    m->codec->thread_count = 1;
+    m->codec->thread_count = kind->threads > 0 ? kind->threads : 1;
     m->codec->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
     if (kind->quality > 0) {
         m->codec->flags |= AV_CODEC_FLAG_QSCALE;
         m->codec->global_quality = kind->quality * FF_QP2LAMBDA;
     }
+    if (kind->preset != NULL)
+        av_opt_set(m->codec->priv_data, "preset", kind->preset, 0);
     if ((m->file->oformat->flags & AVFMT_GLOBALHEADER) != 0)
         m->codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     good(avcodec_open2(m->codec, codec, NULL), "open the encoder");
@@ -93,7 +95,15 @@ static AVFrame *new_frame(video_maker *m, double seconds)
 static void send(video_maker *m, AVFrame *frame)
 {
     good(avcodec_send_frame(m->codec, frame), "encode");
-    av_frame_free(&frame);
+    av_frame_free(&m->last);
+    m->last = frame;
+    drain(m);
+}
+
+void video_repeat(video_maker *m, double seconds)
+{
+    m->last->pts = llround(seconds * 1000);
+    good(avcodec_send_frame(m->codec, m->last), "encode");
     drain(m);
 }
 
@@ -141,6 +151,7 @@ void video_end(video_maker *m)
     good(av_write_trailer(m->file), "trailer");
     avio_closep(&m->file->pb);
     avcodec_free_context(&m->codec);
+    av_frame_free(&m->last);
     avformat_free_context(m->file);
     sws_freeContext(m->sws);
 }

@@ -12,7 +12,7 @@ typedef struct video_maker {
     AVCodecContext *codec;
     AVStream *stream;
     struct SwsContext *sws;
-    int64_t number;
+    AVFrame *last; /* as it was added */
 } video_maker;
 
 typedef struct video_kind {
@@ -22,11 +22,14 @@ typedef struct video_kind {
     int keys;           /* a key frame each so many frames; 0: each */
     double rotation;    /* degrees, clockwise, that the file asks for */
     int quality;        /* of lossy codecs: 1 best .. 31 */
+    const char *preset; /* of x264; NULL: its own */
+    int threads;        /* 0: one */
 } video_kind;
 
 /* All fail the test when they can't. The container is the file name's. */
 void video_begin(video_maker *maker, const char *path, const video_kind *kind);
 void video_add(video_maker *maker, const uint8_t *rgb, double seconds); /* [height, width, 3] */
+void video_repeat(video_maker *maker, double seconds);                  /* the last one, later */
 void video_add_grey(video_maker *maker, int level, double seconds);     /* all of one grey */
 void video_end(video_maker *maker);
 /* A file with a second of silence and nothing to see. */
