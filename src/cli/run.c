@@ -26,6 +26,8 @@ enum {
     FLAG_LATEST,
     FLAG_INTERVAL,
     FLAG_SCENE,
+    FLAG_GAP,
+    FLAG_FILL,
     FLAG_SAME,
     FLAG_NO_REUSE,
     FLAG_MIN_SEGMENT,
@@ -47,6 +49,8 @@ static const es_flag flags[] = {
     {"--latest", "DIRECTORY", "the newest recording in DIRECTORY"},
     {"--interval", "SECONDS", "between frames (10); of a directory, every picture unless given"},
     {"--scene-threshold", "SHARE", "of the screen that must change for a frame in between (0.4); 0: none"},
+    {"--gap-threshold", "SECONDS", "between frames, from which on others are put in between (1.5 intervals)"},
+    {"--gap-fill", "SECONDS", "between those, and where one thing ends and another begins (0.3 intervals); 0: none"},
     {"--same-threshold", "LEVELS", "of 255 up to which a difference is a codec's noise (32)"},
     {"--no-reuse", NULL, "describe frames that show nothing new, too"},
     {"--min-segment", "SECONDS", "the shortest block (30, less for a recording of a few minutes)"},
@@ -77,9 +81,11 @@ static const es_usage usage = {
                 "  escriba run screenshots/ --follow\n",
 };
 
+#define INTERVAL 10.0 /* seconds, of a video */
+
 typedef struct options {
     const char *recording, *latest, *store;
-    double interval, scene;
+    double interval, scene, gap, fill; /* fill below 0: chosen */
     long long same;
     const char *windows;
     es_redaction *redaction; /* NULL: no rules */
@@ -99,6 +105,12 @@ static int read_number_flag(options *o, size_t index, const char *value)
         return bad_number("--interval", value, "seconds from 0.01 to 86400");
     if (index == FLAG_MIN_SEGMENT && !es_parse_number(value, 0.1, 86400, &o->out.min_segment))
         return bad_number("--min-segment", value, "seconds from 0.1 to 86400");
+    if (index == FLAG_GAP && !es_parse_number(value, 0.01, 86400, &o->gap))
+        return bad_number("--gap-threshold", value, "seconds from 0.01 to 86400");
+    if (index == FLAG_FILL && !es_parse_number(value, 0, 86400, &o->fill))
+        return bad_number("--gap-fill", value, "seconds from 0 to 86400");
+    if (index == FLAG_FILL && o->fill > 0 && o->fill < 0.01)
+        return bad_number("--gap-fill", value, "0 or seconds from 0.01");
     if (index == FLAG_SCENE && !es_parse_number(value, 0, 1, &o->scene))
         return bad_number("--scene-threshold", value, "a share from 0 to 1");
     if (index == FLAG_SAME && !es_parse_int(value, 0, 255, &o->same))
@@ -317,8 +329,9 @@ typedef struct run {
 /* What a finished run notes down, so that the next one need not even decode. */
 static void describe_run(const run *r, char *text, size_t size, bool truncated)
 {
-    snprintf(text, size, "interval=%g scene=%g same=%d truncated=%d", r->o->interval, r->o->scene,
-             r->o->no_reuse ? -1 : (int)r->o->same, truncated);
+    const es_sampler_options *s = &r->work.sampling;
+    snprintf(text, size, "interval=%g scene=%g gap=%g fill=%g min=%g same=%d truncated=%d", s->interval, s->scene,
+             s->gap_threshold, es_sampler_fill(s), r->o->out.min_segment, s->threshold, truncated);
 }
 
 static bool is_redacted(void *context, double seconds, const char *path)
@@ -362,7 +375,7 @@ static void tell_where(const es_choice *choice, const char *what)
 
 static es_status prepare(run *r, es_error *err)
 {
-    char how[2][128], *noted = NULL;
+    char how[2][160], *noted = NULL;
     ES_TRY(identify(r->o, &r->path, &r->recording, err));
     ES_TRY(es_choose(r->settings, false, &r->choice, err));
     ES_TRY(es_store_place(r->o->store, &r->store_path, err));
@@ -370,8 +383,11 @@ static es_status prepare(run *r, es_error *err)
     es_run_work *w = &r->work;
     *w = (es_run_work){.settings = r->settings, .store = r->store, .path = r->path, .signals = r->signals};
     es_sampler_options_init(&w->sampling);
-    w->sampling.interval = r->o->interval;
+    w->sampling.interval = r->o->interval > 0 || es_dir_exists(r->path) ? r->o->interval : INTERVAL;
     w->sampling.scene = r->o->scene;
+    w->sampling.gap_threshold = r->o->gap;
+    w->sampling.gap_fill = r->o->fill;
+    w->out = &r->o->out;
     w->sampling.threshold = r->o->no_reuse ? -1 : (int)r->o->same;
     w->sampling.follow = r->o->follow;
     w->sampling.thumbnails = true;
@@ -403,7 +419,7 @@ static es_status prepare(run *r, es_error *err)
 
 static es_status describe(run *r, es_error *err)
 {
-    char how[128], partial[136];
+    char how[160], partial[176];
     es_run_work *w = &r->work;
     tell_where(&r->choice, "frames");
     es_run_progress_begin(&w->progress, r->o->quiet, r->o->json_progress);
@@ -524,7 +540,7 @@ static int run_all(const options *o, const es_settings *settings)
 
 int es_cmd_run(int argc, char **argv)
 {
-    options o = {.scene = 0.4, .same = ES_SAME_THRESHOLD, .out = {.forms = 1u << ES_FORM_CARD}};
+    options o = {.scene = 0.4, .fill = -1, .same = ES_SAME_THRESHOLD, .out = {.forms = 1u << ES_FORM_CARD}};
     es_reader reader = {read_flag, read_operand, &o};
     es_settings *settings = NULL;
     bool done;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "cli/session_out.h"
 #include "session/redact.h"
 #include "session/sampler.h"
 #include "session/store.h"
@@ -13,6 +14,7 @@
 typedef struct es_run_counts {
     size_t asked, reused, before, failed, unparsed, redacted; /* frames */
     size_t expected;                                          /* in all, as far as is known */
+    double waited;                                            /* seconds in which no frame was ready for the model */
     const char *activity;                                     /* of the last one; may be NULL */
 } es_run_counts;
 
@@ -33,13 +35,14 @@ typedef struct es_run_work {
     int64_t recording, method;
     const char *path;
     es_sampler_options sampling;
+    const es_out *out;             /* how blocks will be made of it */
     const es_redaction *redaction; /* what is never to be kept; NULL: nothing */
     es_signals *signals;
+    escriba_model *model; /* NULL until the first frame needs it */
     es_run_progress progress;
     es_run_counts counts;
     es_sampler_info info; /* out */
     size_t taken;         /* out: frames that another process was at when this one ended */
-    bool stopped;         /* out: the user ended following */
     char first_failure[512];
 } es_run_work;
 

@@ -41,7 +41,7 @@ static void show_json(const es_run_progress *p, const es_run_counts *c, double e
         es_str_append(&line, "null");
     else
         es_str_append_format(&line, "%.1f", left);
-    es_str_append(&line, ", \"activity\": ");
+    es_str_append_format(&line, ", \"waited\": %.3f, \"activity\": ", c->waited);
     if (c->activity == NULL)
         es_str_append(&line, "null");
     else

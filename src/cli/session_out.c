@@ -173,10 +173,10 @@ static size_t middle_of(const es_session *session, const es_block *block)
     size_t best = block->first;
     for (size_t i = block->first; i < block->first + block->count; i++) {
         bool nearer = fabs(session->moments[i].at - middle) < fabs(session->moments[best].at - middle);
-        if (session->own[i] && (nearer || !session->own[best]))
+        if (session->kept[i].own && (nearer || !session->kept[best].own))
             best = i;
     }
-    while (best > 0 && !session->own[best]) /* it began before */
+    while (best > 0 && !session->kept[best].own) /* it began before */
         best--;
     return best;
 }
@@ -188,7 +188,7 @@ static es_status load_pictures(es_store *store, const es_session *session, const
         const es_block *block = &report->outline->blocks[b];
         size_t at = middle_of(session, block);
         uint8_t *jpeg;
-        ES_TRY(es_store_thumbnail(store, session->frames[at], &jpeg, &pictures[b].size, err));
+        ES_TRY(es_store_thumbnail(store, session->kept[at].frame, &jpeg, &pictures[b].size, err));
         pictures[b].jpeg = jpeg;
     }
     return ES_OK;
@@ -234,6 +234,22 @@ static double fair_length(double seconds, double usual)
 {
     double fair = seconds / SEGMENTS_LEAST;
     return seconds <= 0 || fair > usual ? usual : fair < SHORTEST ? SHORTEST : fair;
+}
+
+void es_out_segments(const es_out *o, double seconds, double interval, es_segment_options *options)
+{
+    es_segment_options_init(options);
+    options->interval = interval;
+    options->length = seconds;
+    options->min_length = o->min_segment > 0 ? o->min_segment : fair_length(seconds, options->min_length);
+}
+
+/* The interval of the samples, as a run noted it down. */
+static double noted_interval(const char *how)
+{
+    double interval = 0;
+    const char *at = how != NULL ? strstr(how, "interval=") : NULL;
+    return at != NULL && sscanf(at, "interval=%lf", &interval) == 1 && interval > 0 ? interval : 0;
 }
 
 /* --- subjects by a language model --- */
@@ -319,16 +335,14 @@ es_status es_out_write(es_store *store, const es_recording *recording, int64_t m
                         .outline = &outline,
                         .notice = notice,
                         .include_personal = o->include_personal};
-    es_segment_options_init(&options);
-    options.length = recording->seconds;
-    options.min_length = o->min_segment > 0 ? o->min_segment : fair_length(recording->seconds, options.min_length);
     es_status status = es_session_load(&session, store, recording->id, method, err);
     report.moments = session.moments;
     report.count = session.count;
     if (status == ES_OK)
-        status = es_outline_make(&outline, session.moments, session.count, &options, err);
-    if (status == ES_OK)
         status = es_store_summary(store, recording->id, method, ES_RUN_FORM, &how, err);
+    es_out_segments(o, recording->seconds, noted_interval(how), &options);
+    if (status == ES_OK)
+        status = es_outline_make(&outline, session.moments, session.count, &options, err);
     report.truncated = how != NULL && strstr(how, "truncated=1") != NULL;
     if (status == ES_OK)
         status = summarise(store, recording, method, &report, &outline, writer, o, &said, err);

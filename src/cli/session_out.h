@@ -32,12 +32,15 @@ typedef struct es_writer {
     const char *name; /* of the model */
 } es_writer;
 
+/* How blocks are made of a recording: seconds long, 0: unknown; sampled each interval, 0: of its own. */
+void es_out_segments(const es_out *out, double seconds, double interval, es_segment_options *options);
+
 /* Makes the blocks of what a method saw, keeps them in the store, and writes the reports. writer: asked to name and
  * tell the subjects unless the store has an answer about just these blocks; NULL: nobody. notice: may be NULL. */
 es_status es_out_write(es_store *store, const es_recording *recording, int64_t method, const char *model,
                        const es_writer *writer, const char *notice, const es_out *out, es_error *err);
 
-/* What a finished run leaves in the store under the form "run": whether the recording broke off. */
+/* What a finished run leaves in the store under the form "run": how it was sampled, whether the recording broke off. */
 #define ES_RUN_FORM "run"
 /* A model's answer about the blocks, after their signature and a newline. */
 #define ES_SUBJECTS_FORM "subjects"

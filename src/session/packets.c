@@ -5,8 +5,9 @@
 
 #include "base/mem.h"
 
-#define REORDERED_MOST 16 /* pictures that may be decoded before one and shown after it: H.264 and HEVC allow no more  \
-                           */
+#define REORDERED_MOST                                                                                                 \
+    16 /* pictures that may be decoded before one and shown after it: H.264 and HEVC allow no more                     \
+        */
 #define BYTES_MOST ((size_t)64 << 20)
 #define PACKETS_MOST 20000
 

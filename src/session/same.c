@@ -18,7 +18,6 @@
 #define LINES 1080.0
 #define SCALE_LEAST 0.7
 #define SCALE_MOST 1.1
-#define HASH_FAR 20 /* of 64 bits: no need to look closer */
 
 void es_content_hash(const es_image *image, char hex[ES_CONTENT_HEX + 1])
 {
@@ -149,7 +148,7 @@ es_status es_compare_images(const es_image *a, const es_image *b, int threshold,
         d->changed = false;
         return ES_OK;
     }
-    if (es_hash_distance(es_perceptual_hash(a), es_perceptual_hash(b)) > HASH_FAR)
+    if (es_hash_distance(es_perceptual_hash(a), es_perceptual_hash(b)) > ES_HASH_FAR)
         return ES_OK;
     size_t w = (size_t)a->width, h = (size_t)a->height;
     field f = {.columns = (w + CELL - 1) / CELL, .rows = (h + CELL - 1) / CELL};

@@ -18,6 +18,7 @@ void es_content_hash(const es_image *image, char hex[ES_CONTENT_HEX + 1]);
 /* 64 comparisons of neighbouring areas: near for pictures that look alike, in number of different bits. */
 uint64_t es_perceptual_hash(const es_image *image);
 int es_hash_distance(uint64_t a, uint64_t b);
+#define ES_HASH_FAR 20 /* a greater distance: no need to look closer */
 
 /* Differences of a colour channel up to this are a codec's noise. 255 takes all pictures of a size for the same. */
 #define ES_SAME_THRESHOLD 32

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "session/novelty.h"
 #include "session/segments.h"
 #include "session/shots.h"
 #include "session/thumbnail.h"
@@ -17,15 +18,12 @@
 #define QUEUE_BYTES ((size_t)128 << 20)
 #define QUEUE_SHOTS 256
 #define INTERVAL 10.0
+#define FILL 0.3         /* intervals between samples that fill a gap */
+#define GAP 1.5          /* intervals: a longer step is one */
 #define PARTS 4          /* looks for a scene change within an interval, the sample's own included */
 #define THUMB_FAR 24     /* levels by which a cell of the thumbnail must differ to count */
 #define POLL_SECONDS 1.0 /* between looks at a followed directory */
 #define SETTLES 5.0      /* seconds that an unreadable new picture may still be being written */
-
-typedef struct known {
-    char content[ES_CONTENT_HEX + 1];
-    int64_t at_ms;
-} known;
 
 typedef struct node {
     es_shot shot;
@@ -50,11 +48,9 @@ struct es_sampler {
     es_sampler_info info;
 
     /* the thread's own */
-    es_image anchor; /* the last picture that was not `same` */
-    int64_t anchor_ms;
-    bool has_anchor;
-    known *seen; /* open addressing, by content; content[0] == 0: free */
-    size_t seen_count, seen_room;
+    es_novelty novelty;
+    char *recent[ES_ANCHORS]; /* pictures described before, not decoded yet, the newest first */
+    int64_t recent_ms[ES_ANCHORS];
     uint8_t thumb[ES_THUMB_WIDTH * ES_THUMB_HEIGHT]; /* of the last sample */
     bool same_frame;                                 /* the video has not moved on since the last sample */
     es_shot shown;                                   /* that sample, without its picture */
@@ -62,7 +58,24 @@ struct es_sampler {
 
 void es_sampler_options_init(es_sampler_options *options)
 {
-    *options = (es_sampler_options){.threshold = ES_SAME_THRESHOLD, .scene = 0.4};
+    *options = (es_sampler_options){.threshold = ES_SAME_THRESHOLD, .scene = 0.4, .gap_fill = -1, .zero = INFINITY};
+}
+
+static double interval_of(const es_sampler_options *options)
+{
+    return options->interval > 0 ? options->interval : INTERVAL;
+}
+
+double es_sampler_fill(const es_sampler_options *options)
+{
+    return options->gap_fill >= 0 ? options->gap_fill : FILL * interval_of(options);
+}
+
+/* Whether samples so many seconds apart get others in between. */
+static bool is_gap(const es_sampler_options *options, double seconds)
+{
+    double most = options->gap_threshold > 0 ? options->gap_threshold : GAP * interval_of(options);
+    return es_sampler_fill(options) > 0 && seconds > most;
 }
 
 void es_shot_free(es_shot *shot)
@@ -157,79 +170,27 @@ void es_sampler_finish(es_sampler *s)
 
 /* --- what is new --- */
 
-static known *find_seen(const es_sampler *s, const char *content)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < 8; i++)
-        at = at << 4 | (size_t)(content[i] <= '9' ? content[i] - '0' : content[i] - 'a' + 10);
-    for (at &= s->seen_room - 1; s->seen[at].content[0] != '\0'; at = (at + 1) & (s->seen_room - 1))
-        if (strcmp(s->seen[at].content, content) == 0)
-            break;
-    return &s->seen[at];
-}
-
-static es_status remember(es_sampler *s, const char *content, int64_t at_ms, es_error *err)
-{
-    if (s->seen_count * 2 >= s->seen_room) {
-        es_sampler grown = {.seen_room = s->seen_room == 0 ? 256 : s->seen_room * 2};
-        grown.seen = es_calloc(grown.seen_room, sizeof *grown.seen);
-        if (grown.seen == NULL)
-            return es_fail_memory(err, "the frames seen", grown.seen_room * sizeof *grown.seen);
-        for (size_t i = 0; i < s->seen_room; i++)
-            if (s->seen[i].content[0] != '\0')
-                *find_seen(&grown, s->seen[i].content) = s->seen[i];
-        free(s->seen);
-        s->seen = grown.seen;
-        s->seen_room = grown.seen_room;
-    }
-    known *place = find_seen(s, content);
-    memcpy(place->content, content, sizeof place->content);
-    place->at_ms = at_ms;
-    s->seen_count++;
-    return ES_OK;
-}
-
-static es_status keep_anchor(es_sampler *s, const es_image *image, int64_t at_ms, es_error *err)
-{
-    size_t bytes = (size_t)image->width * (size_t)image->height * 3;
-    es_image copy = {image->width, image->height, es_calloc(bytes, 1)};
-    if (copy.rgb == NULL)
-        return es_fail_memory(err, "a frame", bytes);
-    memcpy(copy.rgb, image->rgb, bytes);
-    es_image_free(&s->anchor);
-    s->anchor = copy;
-    s->anchor_ms = at_ms;
-    s->has_anchor = true;
-    return ES_OK;
-}
-
 /* Decides whether the shot's picture shows something new; where it doesn't, drops the picture. */
 static es_status judge(es_sampler *s, es_shot *shot, es_error *err)
 {
+    int threshold = s->options.threshold;
     es_content_hash(&shot->image, shot->content);
     shot->perceptual = es_perceptual_hash(&shot->image);
-    if (s->options.threshold >= 0) {
-        const known *equal = s->seen_room > 0 ? find_seen(s, shot->content) : NULL;
-        es_difference difference = {.changed = true};
-        if (equal != NULL && equal->content[0] != '\0') {
-            shot->same = true;
-            shot->same_as_ms = equal->at_ms;
-        } else if (s->has_anchor) {
-            ES_TRY(es_compare_images(&s->anchor, &shot->image, s->options.threshold, &difference, err));
-            shot->same = !difference.changed;
-            shot->same_as_ms = s->anchor_ms;
-        }
-    }
-    if (shot->same) {
+    if (threshold >= 0 && shot->known == ES_KNOWN_NOT)
+        ES_TRY(es_novelty_judge(&s->novelty, &shot->image, shot->content, shot->perceptual, threshold, &shot->same,
+                                &shot->same_as_ms, err));
+    if (!shot->same && threshold >= 0)
+        ES_TRY(es_novelty_keep(&s->novelty, &shot->image, shot->content, shot->perceptual, shot->at_ms, err));
+    if (shot->same || shot->known != ES_KNOWN_NOT) {
         es_image_free(&shot->image);
         return ES_OK;
     }
-    if (s->options.thumbnails)
-        ES_TRY(es_thumbnail_make(&shot->image, &shot->jpeg, &shot->jpeg_size, err));
-    if (s->options.threshold < 0)
-        return ES_OK;
-    ES_TRY(remember(s, shot->content, shot->at_ms, err));
-    return keep_anchor(s, &shot->image, shot->at_ms, err);
+    return s->options.thumbnails ? es_thumbnail_make(&shot->image, &shot->jpeg, &shot->jpeg_size, err) : ES_OK;
+}
+
+static es_known what_is_known(const es_sampler *s, int64_t at_ms, int64_t source)
+{
+    return s->options.known != NULL ? s->options.known(s->options.known_context, at_ms, source) : ES_KNOWN_NOT;
 }
 
 static bool is_dropped(es_sampler *s, double seconds, const char *path)
@@ -244,24 +205,36 @@ static bool is_dropped(es_sampler *s, double seconds, const char *path)
 
 /* --- a video --- */
 
+/* The frame on screen is the last sample's. */
+static es_status emit_again(es_sampler *s, es_shot *shot, es_error *err)
+{
+    int64_t at_ms = shot->at_ms;
+    *shot = s->shown;
+    shot->at_ms = at_ms;
+    if (!shot->same) /* of one that is known as the same, we don't know as which: it will do itself */
+        shot->same_as_ms = s->shown.at_ms;
+    shot->same = true;
+    shot->known = ES_KNOWN_NOT;
+    return push(s, shot, err);
+}
+
 static es_status emit_frame(es_sampler *s, double seconds, es_error *err)
 {
     es_shot shot = {.at_ms = (int64_t)llround(seconds * 1000)};
+    bool comparing = s->options.threshold >= 0;
     if (is_dropped(s, seconds, NULL))
         return ES_OK;
-    if (s->same_frame && s->options.threshold >= 0) {
-        shot = s->shown;
-        shot.at_ms = (int64_t)llround(seconds * 1000);
-        shot.same_as_ms = shot.same ? shot.same_as_ms : s->shown.at_ms;
-        shot.same = true;
-        return push(s, &shot, err);
-    }
-    es_status status = es_video_image(s->video, &shot.image, err);
-    if (status == ES_OK)
-        status = judge(s, &shot, err);
-    if (status != ES_OK) {
-        es_shot_free(&shot);
-        return status;
+    shot.known = what_is_known(s, shot.at_ms, 0);
+    if (shot.known == ES_KNOWN_NOT && s->same_frame && comparing)
+        return emit_again(s, &shot, err);
+    if (shot.known == ES_KNOWN_NOT || (comparing && (shot.known == ES_KNOWN_OWN || s->options.moments != NULL))) {
+        es_status status = es_video_image(s->video, &shot.image, err);
+        if (status == ES_OK)
+            status = judge(s, &shot, err);
+        if (status != ES_OK) {
+            es_shot_free(&shot);
+            return status;
+        }
     }
     s->same_frame = true;
     s->shown = shot;
@@ -279,35 +252,77 @@ static bool is_scene(const uint8_t *a, const uint8_t *b, double share)
     return (double)far >= share * ES_THUMB_WIDTH * ES_THUMB_HEIGHT;
 }
 
+/* Goes to the moment. *there is false at the recording's end. */
+static es_status go_to(es_sampler *s, double seconds, bool *there, es_error *err)
+{
+    bool same;
+    ES_TRY(es_video_seek(s->video, seconds, there, &same, err));
+    s->same_frame = s->same_frame && same;
+    return ES_OK;
+}
+
+/* A sample at the first quarter of the interval that shows another scene than the last sample. */
+static es_status sample_scene(es_sampler *s, double from, double interval, bool *there, es_error *err)
+{
+    uint8_t thumb[ES_THUMB_WIDTH * ES_THUMB_HEIGHT];
+    for (size_t part = 1; part < PARTS; part++) {
+        double seconds = from + (double)part / PARTS * interval;
+        ES_TRY(go_to(s, seconds, there, err));
+        if (!*there)
+            return ES_OK;
+        if (s->same_frame)
+            continue;
+        ES_TRY(es_video_thumbnail(s->video, thumb, err));
+        if (is_scene(s->thumb, thumb, s->options.scene))
+            return emit_frame(s, seconds, err);
+    }
+    return ES_OK;
+}
+
+/* Samples in between where something moved. */
+static es_status sample_gap(es_sampler *s, double from, double interval, bool *there, es_error *err)
+{
+    double fill = es_sampler_fill(&s->options);
+    for (double seconds = from + fill; from + interval - seconds >= fill / 2; seconds += fill) {
+        ES_TRY(go_to(s, seconds, there, err));
+        if (!*there)
+            return ES_OK;
+        if (!s->same_frame)
+            ES_TRY(emit_frame(s, seconds, err));
+    }
+    return ES_OK;
+}
+
 /* The samples from one beat of the interval up to the next. */
 static es_status sample_beat(es_sampler *s, size_t beat, double interval, bool *there, es_error *err)
 {
-    uint8_t thumb[ES_THUMB_WIDTH * ES_THUMB_HEIGHT];
-    size_t parts = s->options.scene > 0 ? PARTS : 1;
-    for (size_t part = 0; part < parts; part++) {
-        double seconds = ((double)beat + (double)part / PARTS) * interval;
-        bool same;
-        ES_TRY(es_video_seek(s->video, seconds, there, &same, err));
-        if (!*there)
-            return ES_OK;
-        s->same_frame = s->same_frame && same;
-        if (part > 0 && s->same_frame)
-            continue;
-        if (s->options.scene > 0)
-            ES_TRY(es_video_thumbnail(s->video, thumb, err));
-        if (part > 0 && !is_scene(s->thumb, thumb, s->options.scene))
-            continue;
-        memcpy(s->thumb, thumb, s->options.scene > 0 ? sizeof thumb : 0);
-        ES_TRY(emit_frame(s, seconds, err));
-        if (part > 0)
-            return ES_OK; /* one in between is enough */
+    double seconds = (double)beat * interval;
+    ES_TRY(go_to(s, seconds, there, err));
+    if (!*there)
+        return ES_OK;
+    ES_TRY(emit_frame(s, seconds, err));
+    if (is_gap(&s->options, interval))
+        return sample_gap(s, seconds, interval, there, err);
+    if (s->options.scene <= 0)
+        return ES_OK;
+    ES_TRY(es_video_thumbnail(s->video, s->thumb, err));
+    return sample_scene(s, seconds, interval, there, err);
+}
+
+static es_status sample_moments(es_sampler *s, es_error *err)
+{
+    bool there = true;
+    for (size_t i = 0; there && i < s->options.moment_count && !is_stopped(s); i++) {
+        ES_TRY(go_to(s, s->options.moments[i], &there, err));
+        if (there)
+            ES_TRY(emit_frame(s, s->options.moments[i], err));
     }
     return ES_OK;
 }
 
 static es_status sample_video(es_sampler *s, es_error *err)
 {
-    double interval = s->options.interval > 0 ? s->options.interval : INTERVAL;
+    double interval = interval_of(&s->options);
     bool there = true;
     size_t beat = (size_t)((double)s->options.from_ms / 1000 / interval);
     for (; there && !is_stopped(s); beat++) {
@@ -333,13 +348,63 @@ static bool is_settling(const char *path)
     return stat(path, &st) == 0 && difftime(time(NULL), st.st_mtime) < SETTLES;
 }
 
+/* Never 0; other bytes under the same name have another one. */
+static int64_t source_of(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return 1;
+#ifdef __APPLE__
+    uint64_t ns = (uint64_t)st.st_mtimespec.tv_sec * 1000000000u + (uint64_t)st.st_mtimespec.tv_nsec;
+#else
+    uint64_t ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+#endif
+    return (int64_t)((ns * 0x9E3779B97F4A7C15u ^ (uint64_t)st.st_size) >> 1 | 1);
+}
+
+/* A picture described before needs no decoding unless a later one is to be compared with it. */
+static es_status note_recent(es_sampler *s, const char *path, int64_t at_ms, es_error *err)
+{
+    char *copy = es_strdup(path);
+    if (copy == NULL)
+        return es_fail_memory(err, "a path", 0);
+    free(s->recent[ES_ANCHORS - 1]);
+    memmove(s->recent + 1, s->recent, (ES_ANCHORS - 1) * sizeof *s->recent);
+    memmove(s->recent_ms + 1, s->recent_ms, (ES_ANCHORS - 1) * sizeof *s->recent_ms);
+    s->recent[0] = copy;
+    s->recent_ms[0] = at_ms;
+    return ES_OK;
+}
+
+static es_status decode_recent(es_sampler *s, es_error *err)
+{
+    es_status status = ES_OK;
+    for (size_t i = ES_ANCHORS; i-- > 0;) {
+        es_shot shot = {.at_ms = s->recent_ms[i], .known = ES_KNOWN_OWN};
+        char *path = s->recent[i];
+        s->recent[i] = NULL;
+        if (path != NULL && status == ES_OK && es_image_load(&shot.image, path, NULL) == ES_OK) /* gone: no matter */
+            status = judge(s, &shot, err);
+        es_shot_free(&shot);
+        free(path);
+    }
+    return status;
+}
+
 /* One picture. *later: it may still be being written. */
 static es_status emit_file(es_sampler *s, const es_shot_file *file, double seconds, bool *later, es_error *err)
 {
-    es_shot shot = {.at_ms = (int64_t)llround(seconds * 1000)};
+    es_shot shot = {.at_ms = (int64_t)llround(seconds * 1000), .source = source_of(file->path)};
     *later = false;
     if (is_dropped(s, seconds, file->path))
         return ES_OK;
+    shot.known = what_is_known(s, shot.at_ms, shot.source);
+    if (shot.known != ES_KNOWN_NOT) {
+        if (shot.known == ES_KNOWN_OWN && s->options.threshold >= 0)
+            ES_TRY(note_recent(s, file->path, shot.at_ms, err));
+        return push(s, &shot, err);
+    }
+    ES_TRY(decode_recent(s, err));
     shot.status = es_image_load(&shot.image, file->path, &shot.error);
     if (shot.status == ES_ERR_MEMORY)
         return es_fail_memory(err, file->path, 0);
@@ -370,6 +435,11 @@ static bool wait_for_more(es_sampler *s)
     return more;
 }
 
+static double time_of(const es_sampler *s, size_t file)
+{
+    return s->files.items[file].at - s->files.zero;
+}
+
 static void expect(es_sampler *s, size_t expected, double seconds)
 {
     pthread_mutex_lock(&s->lock);
@@ -378,20 +448,33 @@ static void expect(es_sampler *s, size_t expected, double seconds)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* The picture to take after that of `last` seconds, from the i-th on; the count when there is none yet. */
+static size_t next_file(const es_sampler *s, size_t i, double last, bool any)
+{
+    double step = any ? s->options.interval * 0.95 : 0, fill = es_sampler_fill(&s->options); /* recorders vary */
+    size_t count = s->files.count, next = i;
+    while (next < count && any && (time_of(s, next) <= last || time_of(s, next) < last + step))
+        next++;
+    if (next < count && any && s->options.interval > 0 && is_gap(&s->options, time_of(s, next) - last))
+        for (size_t k = i; k < next; k++)
+            if (time_of(s, k) >= last + fill && time_of(s, next) - time_of(s, k) >= fill / 2)
+                return k;
+    return next;
+}
+
 /* The pictures after *last, in order; *last becomes the time of the last one taken. */
 static es_status sample_files(es_sampler *s, double *last, bool *any, es_error *err)
 {
-    double step = s->options.interval * 0.95; /* recorders are not exact */
     double from = (double)s->options.from_ms / 1000;
-    expect(s, s->files.count, s->files.count > 0 ? s->files.items[s->files.count - 1].at - s->files.zero : 0);
-    for (size_t i = 0; i < s->files.count && !is_stopped(s); i++) {
-        double seconds = s->files.items[i].at - s->files.zero;
-        bool later;
-        if (*any && (seconds <= *last || seconds < *last + step))
-            continue;
-        if (seconds < from)
-            continue;
-        ES_TRY(emit_file(s, &s->files.items[i], seconds, &later, err));
+    expect(s, s->files.count, s->files.count > 0 ? fmax(time_of(s, s->files.count - 1), 0) : 0);
+    for (size_t i = 0; !is_stopped(s); i++) {
+        bool later = false;
+        i = next_file(s, i, *last, *any);
+        if (i >= s->files.count)
+            break;
+        double seconds = time_of(s, i);
+        if (seconds >= from)
+            ES_TRY(emit_file(s, &s->files.items[i], seconds, &later, err));
         if (later)
             break;
         *last = seconds;
@@ -409,11 +492,10 @@ static es_status sample_directory(es_sampler *s, es_error *err)
         bool more = wait_for_more(s);
         if (!s->options.follow || is_stopped(s))
             return ES_OK;
-        double zero = s->files.zero;
-        bool keep_zero = s->files.count > 0;
+        double zero = s->files.count > 0 ? s->files.zero : s->options.zero;
         es_shots_free(&s->files);
         ES_TRY(es_shots_list(&s->files, s->path, s->options.seconds_of, err));
-        s->files.zero = keep_zero ? zero : s->files.zero;
+        s->files.zero = isfinite(zero) ? zero : s->files.zero;
         if (!more) /* told to finish: what came meanwhile is taken, unfinished pictures too */
             return sample_files(s, &last, &any, err);
     }
@@ -425,7 +507,9 @@ static void *run(void *context)
 {
     es_sampler *s = context;
     es_error err = {0};
-    es_status status = s->video != NULL ? sample_video(s, &err) : sample_directory(s, &err);
+    es_status status = s->video == NULL             ? sample_directory(s, &err)
+                       : s->options.moments != NULL ? sample_moments(s, &err)
+                                                    : sample_video(s, &err);
     pthread_mutex_lock(&s->lock);
     s->status = status;
     s->error = err;
@@ -446,6 +530,11 @@ static es_status open_directory(es_sampler *s, es_error *err)
     if (s->options.seconds_of == NULL)
         s->options.seconds_of = no_seconds;
     ES_TRY(es_shots_list(&s->files, s->path, s->options.seconds_of, err));
+    if (isfinite(s->options.zero))
+        s->files.zero = s->options.zero;
+    if (s->files.count > ES_MOMENTS_MAX)
+        return es_fail(err, ES_ERR_LIMIT, "%s: %zu pictures: at most %d in one recording", s->path, s->files.count,
+                       ES_MOMENTS_MAX);
     if (s->files.count == 0 && !s->options.follow)
         return es_fail(err, ES_ERR_IO, "%s: no pictures in this directory (.png, .jpg, .jpeg, .webp)", s->path);
     s->info.kind = "screenshots";
@@ -461,10 +550,11 @@ static es_status open_recording(es_sampler *s, es_error *err)
     ES_TRY(es_video_open(&s->video, s->path, s->options.threads, err));
     es_video_info info;
     es_video_tell(s->video, &info);
-    double interval = s->options.interval > 0 ? s->options.interval : INTERVAL;
+    double interval = interval_of(&s->options);
     s->info =
         (es_sampler_info){.seconds = info.seconds, .kind = info.codec, .width = info.width, .height = info.height};
-    s->info.expected = (size_t)fmin(ceil(info.seconds / interval), ES_MOMENTS_MAX);
+    s->info.expected = s->options.moments != NULL ? s->options.moment_count
+                                                  : (size_t)fmin(ceil(info.seconds / interval), ES_MOMENTS_MAX);
     return ES_OK;
 }
 
@@ -507,8 +597,9 @@ void es_sampler_close(es_sampler *s)
     }
     es_video_close(s->video);
     es_shots_free(&s->files);
-    es_image_free(&s->anchor);
-    free(s->seen);
+    for (size_t i = 0; i < ES_ANCHORS; i++)
+        free(s->recent[i]);
+    es_novelty_free(&s->novelty);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s->path);

@@ -15,11 +15,23 @@
 
 typedef struct es_sampler es_sampler;
 
+/* What is known of a sample before it is looked at. */
+typedef enum es_known {
+    ES_KNOWN_NOT,
+    ES_KNOWN_OWN, /* it was described; others may show the same */
+    ES_KNOWN_SAME /* it took over what was said of another */
+} es_known;
+
 typedef struct es_sampler_options {
-    double interval; /* seconds between samples; 0: 10 of a video, every picture of a directory */
-    double scene;    /* share of the screen that must change for a sample in between, 0: none; video only */
-    int threshold;   /* of same.h; negative: every sample is looked at */
-    int64_t from_ms; /* samples before are passed over */
+    double interval;       /* seconds between samples; 0: 10 of a video, every picture of a directory */
+    double scene;          /* share of the screen that must change for a sample in between, 0: none; video only */
+    double gap_threshold;  /* seconds; samples further apart get others in between; 0: one and a half intervals */
+    double gap_fill;       /* seconds between those; 0: none */
+    int threshold;         /* of same.h; negative: every sample is looked at */
+    int64_t from_ms;       /* samples before are passed over */
+    const double *moments; /* a video: samples at these seconds only, in order; NULL: by the interval. Borrowed. */
+    size_t moment_count;
+    double zero;     /* a directory: when its time begins, by the clock of its pictures; INFINITY: with the first one */
     bool follow;     /* a directory: wait for more pictures until told to stop */
     bool thumbnails; /* make them */
     int threads;     /* for decoding; 0: chosen */
@@ -27,12 +39,19 @@ typedef struct es_sampler_options {
     /* Called on the sampler's thread before a frame is decoded: true drops it. NULL: none is. */
     bool (*drop)(void *context, double seconds, const char *path);
     void *context;
+    /* Called on the sampler's thread: what is known of a sample. source: as in es_shot. NULL: nothing of any. */
+    es_known (*known)(void *context, int64_t at_ms, int64_t source);
+    void *known_context;
 } es_sampler_options;
 void es_sampler_options_init(es_sampler_options *options);
+/* Seconds between the samples that fill a gap, 3 where those of the interval are 10 apart, unless given. */
+double es_sampler_fill(const es_sampler_options *options);
 
 typedef struct es_shot {
     int64_t at_ms;
-    es_image image; /* empty when `same`, dropped or unreadable */
+    int64_t source; /* of a picture file: its size and time of change, mixed; 0: a video's */
+    es_known known; /* if it is, there is no more in here */
+    es_image image; /* empty when known, `same` or unreadable */
     char content[ES_CONTENT_HEX + 1];
     uint64_t perceptual;
     bool same;

@@ -57,21 +57,17 @@ static bool add(void *context, const es_stored *stored)
     loading *l = context;
     es_session *s = l->session;
     size_t n = s->count;
-    void *moments = s->moments, *frames = s->frames, *own = s->own, *blocks = s->blocks;
+    void *moments = s->moments, *kept = s->kept;
     bool room = es_grow(&moments, &s->capacity[0], n + 1, sizeof *s->moments) == 0;
     s->moments = moments;
-    room = room && es_grow(&frames, &s->capacity[1], n + 1, sizeof *s->frames) == 0;
-    s->frames = frames;
-    room = room && es_grow(&own, &s->capacity[2], n + 1, sizeof *s->own) == 0;
-    s->own = own;
-    room = room && es_grow(&blocks, &s->capacity[3], n + 1, sizeof *s->blocks) == 0;
-    s->blocks = blocks;
-    if (!room || (s->blocks[n] = copy_moment(&stored->moment, &s->moments[n])) == NULL) {
+    room = room && es_grow(&kept, &s->capacity[1], n + 1, sizeof *s->kept) == 0;
+    s->kept = kept;
+    void *block = room ? copy_moment(&stored->moment, &s->moments[n]) : NULL;
+    if (block == NULL) {
         l->status = es_fail_memory(l->err, "a session", n * sizeof *s->moments);
         return false;
     }
-    s->frames[n] = stored->frame;
-    s->own[n] = stored->reused_from == 0;
+    s->kept[n] = (es_kept){stored->frame, stored->source, stored->reused_from == 0, stored->filled, block};
     s->count++;
     return true;
 }
@@ -90,10 +86,8 @@ es_status es_session_load(es_session *session, es_store *store, int64_t recordin
 void es_session_free(es_session *session)
 {
     for (size_t i = 0; i < session->count; i++)
-        free(session->blocks[i]);
+        free(session->kept[i].block);
     free(session->moments);
-    free(session->frames);
-    free(session->own);
-    free(session->blocks);
+    free(session->kept);
     *session = (es_session){0};
 }

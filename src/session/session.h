@@ -5,12 +5,18 @@
 #include "session/segments.h"
 #include "session/store.h"
 
+typedef struct es_kept {
+    int64_t frame;  /* its id in the store */
+    int64_t source; /* of the picture file; 0: a video's */
+    bool own;       /* asked of a model, not taken over */
+    bool filled;    /* between two samples of the interval */
+    void *block;    /* what the moment points to */
+} es_kept;
+
 typedef struct es_session {
     es_moment *moments; /* in time order */
-    int64_t *frames;    /* [count] their ids in the store */
-    bool *own;          /* [count] asked of a model, not taken over */
-    void **blocks;      /* [count] what the moments point to */
-    size_t count, capacity[4];
+    es_kept *kept;      /* [count] of each */
+    size_t count, capacity[2];
 } es_session;
 
 es_status es_session_load(es_session *session, es_store *store, int64_t recording, int64_t method, es_error *err);

@@ -2,12 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -15,45 +12,9 @@
 
 #define BUSY_MS 10000
 
-/* The statements, prepared when first used and kept. */
-enum {
-    SQL_ADD_RECORDING,
-    SQL_FIND_RECORDING,
-    SQL_ADD_METHOD,
-    SQL_FIND_METHOD,
-    SQL_ADD_FRAME,
-    SQL_FIND_FRAME,
-    SQL_DONE,
-    SQL_FIND_CLAIM,
-    SQL_CLAIM,
-    SQL_UNCLAIM,
-    SQL_PUT,
-    SQL_INDEX,
-    SQL_EACH,
-    SQL_SEARCH,
-    SQL_DROP_BLOCKS,
-    SQL_ADD_BLOCK,
-    SQL_PUT_SUMMARY,
-    SQL_SUMMARY,
-    SQL_LIST,
-    SQL_UNINDEX,
-    SQL_FORGET,
-    SQL_PUT_THUMBNAIL,
-    SQL_THUMBNAIL,
-    SQL_UNINDEX_METHOD,
-    SQL_DROP,
-    SQL_LAST_METHOD,
-    SQL_REUSE,
-    SQL_INDEX_REUSED,
-    SQL_LENGTH,
-    SQL_UNINDEX_FRAME,
-    SQL_FORGET_FRAME,
-    SQL_FIRST_OPEN,
-    SQL_END
-};
-_Static_assert((int)SQL_END <= (int)ES_SQL_COUNT, "room for every prepared statement");
-
-#define COLUMNS " o.frame, o.method, f.at_ms, o.activity, o.description, o.apps, o.topics, o.raw_text, o.reused_from "
+#define COLUMNS                                                                                                        \
+    " o.frame, o.method, f.at_ms, o.activity, o.description, o.apps, o.topics, o.raw_text, o.reused_from,"             \
+    " f.source, f.filled "
 static const char *const sql[SQL_END] = {
     [SQL_ADD_RECORDING] = "INSERT INTO recordings (path, size, mtime_ns, seconds) VALUES (?1, ?2, ?3, ?4)"
                           " ON CONFLICT (path, size, mtime_ns) DO NOTHING",
@@ -61,9 +22,23 @@ static const char *const sql[SQL_END] = {
     [SQL_ADD_METHOD] = "INSERT INTO methods (model, prompt, settings) VALUES (?1, ?2, ?3)"
                        " ON CONFLICT (model, prompt, settings) DO NOTHING",
     [SQL_FIND_METHOD] = "SELECT id FROM methods WHERE model = ?1 AND prompt = ?2 AND settings = ?3",
-    [SQL_ADD_FRAME] = "INSERT INTO frames (recording, at_ms, content_hash, perceptual_hash) VALUES (?1, ?2, ?3, ?4)"
-                      " ON CONFLICT (recording, at_ms) DO NOTHING",
-    [SQL_FIND_FRAME] = "SELECT id FROM frames WHERE recording = ?1 AND at_ms = ?2",
+    [SQL_ADD_FRAME] = "INSERT INTO frames (recording, at_ms, content_hash, perceptual_hash, source, filled)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (recording, at_ms) DO NOTHING",
+    [SQL_FIND_FRAME] = "SELECT id, content_hash, source, filled FROM frames WHERE recording = ?1 AND at_ms = ?2",
+    [SQL_SET_SOURCE] = "UPDATE frames SET source = ?2, filled = ?3 WHERE id = ?1",
+    [SQL_FIND_CONTENT] =
+        "SELECT f.id FROM frames f JOIN observations o ON o.frame = f.id WHERE f.recording = ?1"
+        " AND f.content_hash = ?3 AND o.method = ?2 ORDER BY o.reused_from IS NOT NULL, f.at_ms LIMIT 1",
+    [SQL_ZERO] = "SELECT zero FROM recordings WHERE id = ?1",
+    [SQL_SET_ZERO] = "UPDATE recordings SET zero = ?2 WHERE id = ?1",
+    /* in two steps: no two frames of a recording may have the same time, not even for a moment */
+    [SQL_MOVE_AWAY] = "UPDATE frames SET at_ms = at_ms + ?2 + 1000000000000000 WHERE recording = ?1",
+    [SQL_MOVE_BACK] = "UPDATE frames SET at_ms = at_ms - 1000000000000000 WHERE recording = ?1",
+    [SQL_OTHERS] = "SELECT pid, host, until FROM claims JOIN frames f ON f.id = frame"
+                   " WHERE f.recording = ?1 AND method = ?2",
+    [SQL_EACH_FRAME] = "SELECT id, at_ms FROM frames WHERE recording = ?1 ORDER BY at_ms",
+    [SQL_DROP_TEXTS] = "DELETE FROM summaries WHERE recording = ?1",
+    [SQL_DROP_ALL_BLOCKS] = "DELETE FROM blocks WHERE recording = ?1",
     [SQL_DONE] = "SELECT 1 FROM observations WHERE frame = ?1 AND method = ?2",
     [SQL_FIND_CLAIM] = "SELECT pid, host, until FROM claims WHERE frame = ?1 AND method = ?2",
     [SQL_CLAIM] = "INSERT INTO claims (frame, method, pid, host, until) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -74,7 +49,7 @@ static const char *const sql[SQL_END] = {
     /* The index is kept by hand: triggers may not touch a virtual table while schemas are not trusted. */
     [SQL_INDEX] = "INSERT INTO found (rowid, description, apps, topics) VALUES (?1, ?2, ?3, ?4)",
     [SQL_EACH] = "SELECT" COLUMNS "FROM observations o JOIN frames f ON f.id = o.frame"
-                 " WHERE f.recording = ?1 AND o.method = ?2 ORDER BY f.at_ms",
+                 " WHERE f.recording = ?1 AND (?2 = 0 OR o.method = ?2) ORDER BY f.at_ms",
     [SQL_SEARCH] = "SELECT" COLUMNS ", f.recording, r.path FROM found JOIN observations o ON o.id = found.rowid"
                    " JOIN frames f ON f.id = o.frame JOIN recordings r ON r.id = f.recording"
                    " WHERE found MATCH ?1 AND (?2 = 0 OR f.recording = ?2)"
@@ -101,7 +76,7 @@ static const char *const sql[SQL_END] = {
         "INSERT INTO found (found, rowid, description, apps, topics) SELECT 'delete', id, description,"
         " apps, topics FROM observations WHERE frame = ?1",
     [SQL_FORGET_FRAME] = "DELETE FROM frames WHERE id = ?1",
-    [SQL_FIRST_OPEN] = "SELECT at_ms FROM frames f WHERE recording = ?1 AND NOT EXISTS"
+    [SQL_FIRST_OPEN] = "SELECT at_ms FROM frames f WHERE recording = ?1 AND filled = 0 AND NOT EXISTS"
                        " (SELECT 1 FROM observations WHERE frame = f.id AND method = ?2) ORDER BY at_ms LIMIT 1",
     [SQL_PUT_THUMBNAIL] = "INSERT INTO thumbnails (frame, jpeg) VALUES (?1, ?2) ON CONFLICT (frame) DO NOTHING",
     [SQL_THUMBNAIL] = "SELECT jpeg FROM thumbnails WHERE frame = ?1",
@@ -221,9 +196,7 @@ void es_store_close(es_store *store)
     free(store);
 }
 
-/* Makes a statement ready. `types` says what follows: i int64_t, d double, t text (NULL: SQL NULL). Texts must live
- * until the statement is reset. */
-static es_status ready(es_store *store, int which, sqlite3_stmt **statement, es_error *err, const char *types, ...)
+es_status es_sql_ready(es_store *store, int which, sqlite3_stmt **statement, es_error *err, const char *types, ...)
 {
     int code = SQLITE_OK;
     if (store->prepared[which] == NULL)
@@ -246,8 +219,7 @@ static es_status ready(es_store *store, int which, sqlite3_stmt **statement, es_
     return code == SQLITE_OK ? ES_OK : fault(store, code, err);
 }
 
-/* One step; *row says whether there is one. Anything but a row resets the statement. */
-static es_status step(es_store *store, sqlite3_stmt *statement, bool *row, es_error *err)
+es_status es_sql_step(es_store *store, sqlite3_stmt *statement, bool *row, es_error *err)
 {
     int code = sqlite3_step(statement);
     *row = code == SQLITE_ROW;
@@ -259,11 +231,10 @@ static es_status step(es_store *store, sqlite3_stmt *statement, bool *row, es_er
     return status;
 }
 
-/* Runs to the end; *first (may be NULL) is the first column of the first row, or is left alone. */
-static es_status finish(es_store *store, sqlite3_stmt *statement, int64_t *first, es_error *err)
+es_status es_sql_finish(es_store *store, sqlite3_stmt *statement, int64_t *first, es_error *err)
 {
     bool row;
-    ES_TRY(step(store, statement, &row, err));
+    ES_TRY(es_sql_step(store, statement, &row, err));
     if (row && first != NULL)
         *first = sqlite3_column_int64(statement, 0);
     if (row) {
@@ -273,8 +244,7 @@ static es_status finish(es_store *store, sqlite3_stmt *statement, int64_t *first
     return ES_OK;
 }
 
-/* Ends a transaction by what became of it. */
-static es_status end(es_store *store, es_status status, es_error *err)
+es_status es_sql_end(es_store *store, es_status status, es_error *err)
 {
     if (status == ES_OK)
         status = es_store_run(store, "COMMIT", err);
@@ -283,486 +253,10 @@ static es_status end(es_store *store, es_status status, es_error *err)
     return status;
 }
 
-static es_status found(es_store *store, int64_t id, es_error *err)
-{
-    return id != 0 ? ES_OK : fault(store, SQLITE_CORRUPT, err);
-}
-
-es_status es_store_recording(es_store *store, es_recording *r, es_error *err)
-{
-    sqlite3_stmt *s;
-    r->id = 0;
-    ES_TRY(ready(store, SQL_FIND_RECORDING, &s, err, "tii", r->path, r->size, r->mtime_ns));
-    ES_TRY(finish(store, s, &r->id, err));
-    if (r->id != 0)
-        return ES_OK;
-    ES_TRY(ready(store, SQL_ADD_RECORDING, &s, err, "tiid", r->path, r->size, r->mtime_ns, r->seconds));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_FIND_RECORDING, &s, err, "tii", r->path, r->size, r->mtime_ns));
-    ES_TRY(finish(store, s, &r->id, err));
-    return found(store, r->id, err);
-}
-
-es_status es_store_method(es_store *store, const char *model, const char *prompt, const char *settings, int64_t *id,
-                          es_error *err)
-{
-    sqlite3_stmt *s;
-    *id = 0;
-    ES_TRY(ready(store, SQL_ADD_METHOD, &s, err, "ttt", model, prompt, settings));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_FIND_METHOD, &s, err, "ttt", model, prompt, settings));
-    ES_TRY(finish(store, s, id, err));
-    return found(store, *id, err);
-}
-
-es_status es_store_frame(es_store *store, int64_t recording, int64_t at_ms, const char *content_hash,
-                         uint64_t perceptual_hash, int64_t *id, es_error *err)
-{
-    sqlite3_stmt *s;
-    int64_t bits;
-    memcpy(&bits, &perceptual_hash, sizeof bits);
-    *id = 0;
-    if (at_ms < 0)
-        return es_fail(err, ES_ERR_ARGUMENT, "a frame has no usable time (%lld ms)", (long long)at_ms);
-    ES_TRY(ready(store, SQL_ADD_FRAME, &s, err, "iiti", recording, at_ms, content_hash, bits));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_FIND_FRAME, &s, err, "ii", recording, at_ms));
-    ES_TRY(finish(store, s, id, err));
-    return found(store, *id, err);
-}
-
-es_status es_store_first_open(es_store *store, int64_t recording, int64_t method, int64_t *at_ms, es_error *err)
-{
-    sqlite3_stmt *s;
-    *at_ms = -1;
-    ES_TRY(ready(store, SQL_FIRST_OPEN, &s, err, "ii", recording, method));
-    return finish(store, s, at_ms, err);
-}
-
-/* True when the claim under the statement's row holds no more. */
-static bool is_stale(sqlite3_stmt *s, const char *host, int64_t now)
-{
-    pid_t pid = (pid_t)sqlite3_column_int64(s, 0);
-    const char *where = (const char *)sqlite3_column_text(s, 1);
-    if (pid == getpid() || sqlite3_column_int64(s, 2) <= now || where == NULL)
-        return true;
-    return strcmp(where, host) == 0 && pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
-}
-
-static es_status claim_locked(es_store *store, int64_t frame, int64_t method, double seconds, es_claim *claim,
-                              es_error *err)
-{
-    char host[256] = "";
-    sqlite3_stmt *s;
-    int64_t done = 0, now = (int64_t)time(NULL);
-    bool row, stale = true;
-    gethostname(host, sizeof host - 1);
-    ES_TRY(ready(store, SQL_DONE, &s, err, "ii", frame, method));
-    ES_TRY(finish(store, s, &done, err));
-    *claim = ES_CLAIM_DONE;
-    if (done != 0)
-        return ES_OK;
-    ES_TRY(ready(store, SQL_FIND_CLAIM, &s, err, "ii", frame, method));
-    ES_TRY(step(store, s, &row, err));
-    if (row) {
-        stale = is_stale(s, host, now);
-        sqlite3_reset(s);
-    }
-    *claim = ES_CLAIM_TAKEN;
-    if (!stale)
-        return ES_OK;
-    *claim = ES_CLAIM_MINE;
-    ES_TRY(ready(store, SQL_CLAIM, &s, err, "iiiti", frame, method, (int64_t)getpid(), host,
-                 now + (int64_t)(seconds < 1 ? 1 : seconds)));
-    return finish(store, s, NULL, err);
-}
-
-es_status es_store_claim(es_store *store, int64_t frame, int64_t method, double seconds, es_claim *claim, es_error *err)
-{
-    *claim = ES_CLAIM_TAKEN;
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    return end(store, claim_locked(store, frame, method, seconds, claim, err), err);
-}
-
-/* ["a", "b"] */
-static char *to_list(const char *const *items, size_t count, es_error *err)
-{
-    es_str out = {0};
-    es_str_append(&out, "[");
-    for (size_t i = 0; i < count; i++) {
-        es_str_append(&out, i > 0 ? ", " : "");
-        es_str_append_json(&out, items[i]);
-    }
-    es_str_append(&out, "]");
-    return es_str_take(&out, err);
-}
-
-static const char *text_or_empty(const char *text)
-{
-    return text != NULL ? text : "";
-}
-
-static es_status put_locked(es_store *store, const es_stored *o, const char *apps, const char *topics, bool *added,
-                            es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_PUT, &s, err, "iittttt", o->frame, o->method, text_or_empty(o->moment.activity),
-                 text_or_empty(o->moment.description), apps, topics, text_or_empty(o->raw_text)));
-    if (o->reused_from != 0)
-        sqlite3_bind_int64(s, 8, o->reused_from);
-    else
-        sqlite3_bind_null(s, 8);
-    ES_TRY(finish(store, s, NULL, err));
-    *added = sqlite3_changes(store->db) > 0;
-    if (*added) {
-        ES_TRY(ready(store, SQL_INDEX, &s, err, "ittt", (int64_t)sqlite3_last_insert_rowid(store->db),
-                     text_or_empty(o->moment.description), apps, topics));
-        ES_TRY(finish(store, s, NULL, err));
-    }
-    ES_TRY(ready(store, SQL_UNCLAIM, &s, err, "ii", o->frame, o->method));
-    return finish(store, s, NULL, err);
-}
-
-es_status es_store_put(es_store *store, const es_stored *stored, bool *added, es_error *err)
-{
-    char *apps = to_list(stored->moment.apps, stored->moment.app_count, err);
-    char *topics = to_list(stored->moment.topics, stored->moment.topic_count, err);
-    es_status status = apps == NULL || topics == NULL ? ES_ERR_MEMORY : es_store_run(store, "BEGIN IMMEDIATE", err);
-    *added = false;
-    if (status == ES_OK)
-        status = end(store, put_locked(store, stored, apps, topics, added, err), err);
-    free(apps);
-    free(topics);
-    return status;
-}
-
-static es_status reuse_locked(es_store *store, int64_t frame, int64_t method, int64_t from, bool *added, es_error *err)
-{
-    sqlite3_stmt *s;
-    int64_t there = 0;
-    ES_TRY(ready(store, SQL_DONE, &s, err, "ii", from, method));
-    ES_TRY(finish(store, s, &there, err));
-    if (there == 0)
-        return es_fail(err, ES_ERR_ARGUMENT, "%s: frame %lld was not observed: nothing to take over", store->path,
-                       (long long)from);
-    ES_TRY(ready(store, SQL_REUSE, &s, err, "iii", frame, method, from));
-    ES_TRY(finish(store, s, NULL, err));
-    *added = sqlite3_changes(store->db) > 0;
-    if (!*added)
-        return ES_OK;
-    ES_TRY(ready(store, SQL_INDEX_REUSED, &s, err, "i", (int64_t)sqlite3_last_insert_rowid(store->db)));
-    return finish(store, s, NULL, err);
-}
-
-es_status es_store_reuse(es_store *store, int64_t frame, int64_t method, int64_t from, bool *added, es_error *err)
-{
-    *added = false;
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    return end(store, reuse_locked(store, frame, method, from, added, err), err);
-}
-
-es_status es_store_set_length(es_store *store, int64_t recording, double seconds, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_LENGTH, &s, err, "id", recording, seconds));
-    return finish(store, s, NULL, err);
-}
-
-#define WORDS_MOST 64
-typedef struct word_list {
-    json_t *root;
-    const char *items[WORDS_MOST];
-    size_t count;
-} word_list;
-
-static void from_list(word_list *list, const char *text)
-{
-    list->count = 0;
-    list->root = text != NULL ? json_loads(text, 0, NULL) : NULL;
-    for (size_t i = 0; i < json_array_size(list->root) && list->count < WORDS_MOST; i++) {
-        const char *item = json_string_value(json_array_get(list->root, i));
-        if (item != NULL)
-            list->items[list->count++] = item;
-    }
-}
-
-static const char *column_text(sqlite3_stmt *s, int column)
+const char *es_sql_text(sqlite3_stmt *s, int column)
 {
     const char *text = (const char *)sqlite3_column_text(s, column);
     return text != NULL ? text : "";
-}
-
-/* The columns of COLUMNS; apps and topics hold what the result points to. */
-static void read_stored(sqlite3_stmt *s, es_stored *o, word_list *apps, word_list *topics)
-{
-    from_list(apps, column_text(s, 5));
-    from_list(topics, column_text(s, 6));
-    *o = (es_stored){.frame = sqlite3_column_int64(s, 0),
-                     .method = sqlite3_column_int64(s, 1),
-                     .raw_text = column_text(s, 7),
-                     .reused_from = sqlite3_column_int64(s, 8)};
-    o->moment = (es_moment){.at = (double)sqlite3_column_int64(s, 2) / 1000,
-                            .activity = column_text(s, 3),
-                            .description = column_text(s, 4),
-                            .apps = apps->items,
-                            .app_count = apps->count,
-                            .topics = topics->items,
-                            .topic_count = topics->count,
-                            .reused = o->reused_from != 0};
-}
-
-es_status es_store_each(es_store *store, int64_t recording, int64_t method, es_stored_fn fn, void *context,
-                        es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row = true, go_on = true;
-    ES_TRY(ready(store, SQL_EACH, &s, err, "ii", recording, method));
-    while (go_on) {
-        word_list apps, topics;
-        es_stored stored;
-        ES_TRY(step(store, s, &row, err));
-        if (!row)
-            return ES_OK;
-        read_stored(s, &stored, &apps, &topics);
-        go_on = fn(context, &stored);
-        json_decref(apps.root);
-        json_decref(topics.root);
-    }
-    sqlite3_reset(s);
-    return ES_OK;
-}
-
-/* The user's words as an FTS5 query of quoted strings: none of its syntax gets through. */
-static char *to_query(const char *text, es_error *err)
-{
-    es_str out = {0};
-    while (*text != '\0') {
-        text += strspn(text, " \t\r\n");
-        size_t n = strcspn(text, " \t\r\n");
-        if (n == 0)
-            break;
-        es_str_append(&out, out.length > 0 ? " \"" : "\"");
-        for (size_t i = 0; i < n; i++)
-            es_str_append_n(&out, text[i] == '"' ? "\"\"" : &text[i], text[i] == '"' ? 2 : 1);
-        es_str_append(&out, "\"");
-        text += n;
-    }
-    es_str_append(&out, out.length > 0 ? "*" : "\"\"");
-    return es_str_take(&out, err);
-}
-
-es_status es_store_search(es_store *store, const char *text, int64_t recording, int64_t limit, es_hit_fn fn,
-                          void *context, es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row = true;
-    char *query = to_query(text, err);
-    if (query == NULL)
-        return ES_ERR_MEMORY;
-    es_status status = ready(store, SQL_SEARCH, &s, err, "tii", query, recording, limit);
-    while (status == ES_OK && row) {
-        word_list apps, topics;
-        es_hit hit;
-        status = step(store, s, &row, err);
-        if (status != ES_OK || !row)
-            break;
-        hit.recording = sqlite3_column_int64(s, 9);
-        hit.path = column_text(s, 10);
-        read_stored(s, &hit.stored, &apps, &topics);
-        bool go_on = fn(context, &hit);
-        json_decref(apps.root);
-        json_decref(topics.root);
-        if (!go_on)
-            break;
-    }
-    if (status == ES_OK) {
-        sqlite3_reset(s);
-        sqlite3_clear_bindings(s); /* the query is freed */
-    }
-    free(query);
-    return status;
-}
-
-static es_status add_block(es_store *store, int64_t recording, int64_t method, const es_outline *outline, size_t number,
-                           es_error *err)
-{
-    sqlite3_stmt *s;
-    const es_block *b = &outline->blocks[number];
-    char *apps = to_list(b->apps, b->app_count, err), *topics = to_list(b->topics, b->topic_count, err);
-    es_status status = apps == NULL || topics == NULL ? ES_ERR_MEMORY : ES_OK;
-    if (status == ES_OK)
-        status = ready(store, SQL_ADD_BLOCK, &s, err, "iiiddtttti", recording, method, (int64_t)number, b->start,
-                       b->end, b->activity, apps, topics, outline->subjects[b->subject].name, (int64_t)b->personal);
-    if (status == ES_OK)
-        status = finish(store, s, NULL, err);
-    free(apps);
-    free(topics);
-    return status;
-}
-
-static es_status put_outline_locked(es_store *store, int64_t recording, int64_t method, const es_outline *outline,
-                                    es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_DROP_BLOCKS, &s, err, "ii", recording, method));
-    ES_TRY(finish(store, s, NULL, err));
-    for (size_t i = 0; i < outline->block_count; i++)
-        ES_TRY(add_block(store, recording, method, outline, i, err));
-    return ES_OK;
-}
-
-es_status es_store_put_outline(es_store *store, int64_t recording, int64_t method, const es_outline *outline,
-                               es_error *err)
-{
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    return end(store, put_outline_locked(store, recording, method, outline, err), err);
-}
-
-es_status es_store_put_summary(es_store *store, int64_t recording, int64_t method, const char *form, const char *writer,
-                               const char *text, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_PUT_SUMMARY, &s, err, "iittt", recording, method, form, writer, text));
-    return finish(store, s, NULL, err);
-}
-
-es_status es_store_summary(es_store *store, int64_t recording, int64_t method, const char *form, char **text,
-                           es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row;
-    *text = NULL;
-    ES_TRY(ready(store, SQL_SUMMARY, &s, err, "iit", recording, method, form));
-    ES_TRY(step(store, s, &row, err));
-    if (!row)
-        return ES_OK;
-    *text = es_strdup(column_text(s, 0));
-    sqlite3_reset(s);
-    return *text != NULL ? ES_OK : es_fail_memory(err, "a summary", 0);
-}
-
-es_status es_store_list(es_store *store, es_listed_fn fn, void *context, es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row;
-    ES_TRY(ready(store, SQL_LIST, &s, err, ""));
-    for (;;) {
-        ES_TRY(step(store, s, &row, err));
-        if (!row)
-            return ES_OK;
-        es_listed listed = {.frames = sqlite3_column_int64(s, 5),
-                            .observations = sqlite3_column_int64(s, 6),
-                            .blocks = sqlite3_column_int64(s, 7)};
-        listed.recording = (es_recording){.id = sqlite3_column_int64(s, 0),
-                                          .path = column_text(s, 1),
-                                          .size = sqlite3_column_int64(s, 2),
-                                          .mtime_ns = sqlite3_column_int64(s, 3),
-                                          .seconds = sqlite3_column_double(s, 4)};
-        if (!fn(context, &listed))
-            break;
-    }
-    sqlite3_reset(s);
-    return ES_OK;
-}
-
-static es_status forget_locked(es_store *store, int64_t recording, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_UNINDEX, &s, err, "i", recording));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_FORGET, &s, err, "i", recording));
-    ES_TRY(finish(store, s, NULL, err));
-    /* the index keeps words of deleted rows until it is rewritten */
-    return es_store_run(store, "INSERT INTO found (found) VALUES ('optimize')", err);
-}
-
-es_status es_store_forget(es_store *store, int64_t recording, es_error *err)
-{
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    ES_TRY(end(store, forget_locked(store, recording, err), err));
-    es_store_run(store, "PRAGMA wal_checkpoint(TRUNCATE)", NULL); /* the log holds old pages; a reader may prevent it */
-    return ES_OK;
-}
-
-static es_status drop_locked(es_store *store, int64_t recording, int64_t method, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_UNINDEX_METHOD, &s, err, "ii", recording, method));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_DROP, &s, err, "ii", recording, method));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_DROP_BLOCKS, &s, err, "ii", recording, method));
-    ES_TRY(finish(store, s, NULL, err));
-    return es_store_put_summary(store, recording, method, "run", "", "", err);
-}
-
-es_status es_store_drop(es_store *store, int64_t recording, int64_t method, es_error *err)
-{
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    return end(store, drop_locked(store, recording, method, err), err);
-}
-
-static es_status forget_frame_locked(es_store *store, int64_t frame, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_UNINDEX_FRAME, &s, err, "i", frame));
-    ES_TRY(finish(store, s, NULL, err));
-    ES_TRY(ready(store, SQL_FORGET_FRAME, &s, err, "i", frame));
-    return finish(store, s, NULL, err);
-}
-
-es_status es_store_forget_frame(es_store *store, int64_t frame, es_error *err)
-{
-    ES_TRY(es_store_run(store, "BEGIN IMMEDIATE", err));
-    return end(store, forget_frame_locked(store, frame, err), err);
-}
-
-es_status es_store_last_method(es_store *store, int64_t recording, int64_t *method, char **model, es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row;
-    *method = 0;
-    *model = NULL;
-    ES_TRY(ready(store, SQL_LAST_METHOD, &s, err, "i", recording));
-    ES_TRY(step(store, s, &row, err));
-    if (!row)
-        return ES_OK;
-    *method = sqlite3_column_int64(s, 0);
-    *model = es_strdup(column_text(s, 1));
-    sqlite3_reset(s);
-    return *model != NULL ? ES_OK : es_fail_memory(err, "the name of a model", 0);
-}
-
-es_status es_store_put_thumbnail(es_store *store, int64_t frame, const void *jpeg, size_t size, es_error *err)
-{
-    sqlite3_stmt *s;
-    ES_TRY(ready(store, SQL_PUT_THUMBNAIL, &s, err, "i", frame));
-    int code = sqlite3_bind_blob64(s, 2, jpeg, size, SQLITE_STATIC);
-    return code == SQLITE_OK ? finish(store, s, NULL, err) : fault(store, code, err);
-}
-
-es_status es_store_thumbnail(es_store *store, int64_t frame, uint8_t **jpeg, size_t *size, es_error *err)
-{
-    sqlite3_stmt *s;
-    bool row;
-    *jpeg = NULL;
-    *size = 0;
-    ES_TRY(ready(store, SQL_THUMBNAIL, &s, err, "i", frame));
-    ES_TRY(step(store, s, &row, err));
-    if (!row)
-        return ES_OK;
-    const void *bytes = sqlite3_column_blob(s, 0);
-    size_t n = (size_t)sqlite3_column_bytes(s, 0);
-    es_status status = ES_OK;
-    if (bytes != NULL && n > 0) {
-        *jpeg = es_calloc(n, 1);
-        if (*jpeg == NULL)
-            status = es_fail_memory(err, "a thumbnail", n);
-        else
-            memcpy(*jpeg, bytes, *size = n);
-    }
-    sqlite3_reset(s);
-    return status;
 }
 
 es_status es_store_check(es_store *store, es_error *err)
@@ -774,9 +268,9 @@ es_status es_store_check(es_store *store, es_error *err)
     es_status status = ES_OK;
     if (code != SQLITE_ROW)
         status = fault(store, code, err);
-    else if (strcmp(column_text(s, 0), "ok") != 0)
+    else if (strcmp(es_sql_text(s, 0), "ok") != 0)
         status = es_fail(err, ES_ERR_FORMAT, "%s: the store is damaged (%.200s): move it away and run again",
-                         store->path, column_text(s, 0));
+                         store->path, es_sql_text(s, 0));
     sqlite3_finalize(s);
     if (status == ES_OK)
         status = es_store_run(store, "INSERT INTO found (found) VALUES ('integrity-check')", err);

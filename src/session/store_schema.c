@@ -31,6 +31,10 @@ static const char *const steps[] = {
     "CREATE VIRTUAL TABLE found USING fts5 (description, apps, topics, content='observations', content_rowid='id',"
     " tokenize='unicode61 remove_diacritics 2');",
     "CREATE TABLE thumbnails (frame INTEGER PRIMARY KEY REFERENCES frames ON DELETE CASCADE, jpeg BLOB NOT NULL);",
+    "ALTER TABLE recordings ADD COLUMN zero REAL;"
+    "ALTER TABLE frames ADD COLUMN source INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE frames ADD COLUMN filled INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX frames_content ON frames (recording, content_hash);",
 };
 #define VERSION ((int)(sizeof steps / sizeof *steps))
 

@@ -1,6 +1,7 @@
 /* Frames worth a look: from videos and directories, repeats told, changes in between found, on a bounded queue. */
 #include "session/sampler.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +73,7 @@ static void write_shot(const char *name, int width)
 typedef struct taken {
     int64_t at[64], same_as[64];
     bool same[64], readable[64];
+    es_known known[64];
     size_t count;
     es_sampler_info info;
 } taken;
@@ -91,11 +93,12 @@ static taken take_all(const char *path, const es_sampler_options *options)
         if (end)
             break;
         assert_true(ready && t.count < 64);
-        assert_true((shot.image.rgb == NULL) == (shot.same || shot.status != ES_OK));
+        assert_true((shot.image.rgb == NULL) == (shot.same || shot.status != ES_OK || shot.known != ES_KNOWN_NOT));
         assert_true((shot.jpeg != NULL) == (options->thumbnails && shot.image.rgb != NULL));
         t.at[t.count] = shot.at_ms;
         t.same_as[t.count] = shot.same_as_ms;
         t.same[t.count] = shot.same;
+        t.known[t.count] = shot.known;
         t.readable[t.count++] = shot.status == ES_OK;
         es_shot_free(&shot);
     }
@@ -189,8 +192,17 @@ static void test_a_directory_is_a_recording(void **state)
     assert_true(t.same[4] && t.same_as[4] == 0);
     assert_int_equal(t.info.expected, 5);
     o.interval = 25;
+    o.gap_fill = 0;
     t = take_all(sub, &o);
     assert_int_equal(t.count, 3); /* 0, 30 and the last */
+    o.gap_fill = 10;
+    t = take_all(sub, &o);
+    assert_int_equal(t.count, 4); /* and what lies in the long gap before it */
+    assert_int_equal(t.at[2], 40000);
+    o.zero = es_stamp_seconds("2026-11-23 10:15:20"); /* its first picture is gone */
+    o.interval = o.gap_fill = 0;
+    t = take_all(sub, &o);
+    assert_int_equal(t.at[0], 10000);
     es_names names = {0};
     es_dir_list(sub, &names, NULL);
     for (size_t i = 0; i < names.count; i++) {
@@ -262,6 +274,121 @@ static void test_closing_in_the_middle_waits_for_nobody(void **state)
     }
 }
 
+static void test_a_long_interval_is_filled_where_something_moves(void **state)
+{
+    /* each 2.5 s; from 12.5 on all stays as it is */
+    static const int widths[] = {8, 16, 24, 32, 40, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48};
+    static const int64_t at[] = {0, 3000, 6000, 9000, 12000, 15000, 20000, 40000};
+    es_sampler_options o;
+    (void)state;
+    make_video(place("gap.mkv"), widths, 18, 2.5);
+    es_sampler_options_init(&o);
+    o.interval = 20;
+    taken t = take_all(place("gap.mkv"), &o);
+    assert_int_equal(t.count, 4); /* a scene at 5 s */
+    o.gap_threshold = 15;
+    o.gap_fill = 3;
+    t = take_all(place("gap.mkv"), &o);
+    assert_true(t.count >= 7);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(t.at[i], at[i]);
+    assert_true(t.same[6] || t.at[6] == 18000);
+}
+
+static void test_moments_are_looked_at_and_compared_with_the_known_one_before(void **state)
+{
+    static const int widths[] = {8, 8, 8, 16, 16, 24, 24, 24, 24}; /* each 5 s */
+    static const double moments[] = {10, 13, 16, 30, 36};
+    es_sampler_options o;
+    (void)state;
+    make_video(place("moments.mkv"), widths, 9, 5);
+    es_sampler_options_init(&o);
+    o.moments = moments;
+    o.moment_count = 5;
+    taken t = take_all(place("moments.mkv"), &o);
+    assert_int_equal(t.count, 5);
+    static const bool same[] = {false, true, false, false, true};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(t.at[i], (int64_t)(moments[i] * 1000));
+        assert_int_equal(t.same[i], same[i]);
+    }
+    assert_int_equal(t.same_as[1], 10000);
+    assert_int_equal(t.same_as[4], 30000);
+}
+
+/* Two windows in turn: each is described once, even where a pointer moved meanwhile. */
+static void test_what_is_shown_again_after_something_else_is_the_same(void **state)
+{
+    es_sampler_options o;
+    video_maker m;
+    (void)state;
+    video_begin(&m, place("turns.mkv"), &(video_kind){.width = 96, .height = 64});
+    for (int i = 0; i < 12; i++) {
+        es_image image = bars(i % 2 == 0 ? 8 : 24);
+        for (int y = 2 + 4 * i; y < 10 + 4 * i; y++) /* a small pointer, somewhere else each time */
+            memset(image.rgb + (y * 96 + 40) * 3, 128, 6 * 3);
+        video_add(&m, image.rgb, i * 10);
+        es_image_free(&image);
+    }
+    video_end(&m);
+    es_sampler_options_init(&o);
+    o.scene = 0;
+    taken t = take_all(place("turns.mkv"), &o);
+    assert_int_equal(t.count, 12);
+    for (size_t i = 0; i < 12; i++) {
+        assert_int_equal(t.same[i], i >= 2);
+        if (i >= 2)
+            assert_int_equal(t.same_as[i], (int64_t)(i % 2) * 10000);
+    }
+}
+
+static es_known known_before(void *context, int64_t at_ms, int64_t source)
+{
+    *(int64_t *)context |= source;
+    return at_ms == 0 || at_ms == 20000 ? ES_KNOWN_OWN : at_ms == 10000 ? ES_KNOWN_SAME : ES_KNOWN_NOT;
+}
+
+static void test_what_is_known_is_not_looked_at_but_compared_with(void **state)
+{
+    static const int widths[] = {8, 8, 16, 16, 8, 24};
+    static const bool same[] = {false, false, false, true, true, false};
+    es_sampler_options o;
+    char sub[128];
+    int64_t sources = 0;
+    (void)state;
+    snprintf(sub, sizeof sub, "%s", place("known"));
+    mkdir(sub, 0700);
+    make_video(place("known.mkv"), widths, 6, 10);
+    for (int i = 0; i < 6; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "known/frame_%02d.jpg", i);
+        write_shot(name, widths[i]);
+        struct timespec times[2] = {{1000 + i * 10, 0}, {1000 + i * 10, 0}}; /* the clock of these names */
+        assert_int_equal(utimensat(AT_FDCWD, place(name), times, 0), 0);
+    }
+    es_sampler_options_init(&o);
+    o.scene = 0;
+    o.known = known_before;
+    o.known_context = &sources;
+    for (int k = 0; k < 2; k++) {
+        taken t = take_all(k == 0 ? place("known.mkv") : sub, &o);
+        assert_int_equal(t.count, 6);
+        for (size_t i = 0; i < 6; i++) {
+            assert_int_equal(t.same[i], same[i]);
+            assert_int_equal(t.known[i], i == 0 || i == 2 ? ES_KNOWN_OWN : i == 1 ? ES_KNOWN_SAME : ES_KNOWN_NOT);
+        }
+        assert_int_equal(t.same_as[3], 20000);
+        assert_int_equal(t.same_as[4], 0);
+        assert_true((sources != 0) == (k == 1));
+    }
+    for (int i = 0; i < 6; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "known/frame_%02d.jpg", i);
+        unlink(place(name));
+    }
+    rmdir(sub);
+}
+
 static bool drop_middle(void *context, double seconds, const char *path)
 {
     (void)path;
@@ -319,6 +446,10 @@ int main(void)
         cmocka_unit_test(test_a_directory_is_a_recording),
         cmocka_unit_test(test_a_followed_directory_gives_what_appears_until_told_to_finish),
         cmocka_unit_test(test_closing_in_the_middle_waits_for_nobody),
+        cmocka_unit_test(test_a_long_interval_is_filled_where_something_moves),
+        cmocka_unit_test(test_moments_are_looked_at_and_compared_with_the_known_one_before),
+        cmocka_unit_test(test_what_is_shown_again_after_something_else_is_the_same),
+        cmocka_unit_test(test_what_is_known_is_not_looked_at_but_compared_with),
         cmocka_unit_test(test_dropped_moments_are_never_decoded_to_pictures),
         cmocka_unit_test(test_names_tell_when_a_screenshot_was_taken),
     };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -85,10 +86,22 @@ static es_status begin(es_store *store, keys *ids, es_error *err)
     return es_store_method(store, "tiny", "what?", "width=1024", &ids->method, err);
 }
 
+static es_status new_frame(es_store *store, const keys *ids, int64_t at_ms, int64_t *frame, es_error *err)
+{
+    char content[17];
+    snprintf(content, sizeof content, "%016llx", (unsigned long long)at_ms);
+    es_sample sample = {.recording = ids->recording,
+                        .at_ms = at_ms,
+                        .content_hash = content,
+                        .perceptual_hash = UINT64_MAX,
+                        .filled = at_ms % 10000 == 3000};
+    return es_store_frame(store, &sample, frame, err);
+}
+
 static es_status put(es_store *store, const keys *ids, int64_t at_ms, const char *text, bool *added, es_error *err)
 {
     int64_t frame;
-    ES_TRY(es_store_frame(store, ids->recording, at_ms, "00ff", UINT64_MAX, &frame, err));
+    ES_TRY(new_frame(store, ids, at_ms, &frame, err));
     es_stored s = some(frame, ids->method, text);
     return es_store_put(store, &s, added, err);
 }
@@ -271,7 +284,7 @@ static void work(const char *path, int acks, bool pause)
             int64_t frame;
             es_claim claim;
             bool added;
-            if (es_store_frame(store, ids.recording, i * 1000, NULL, i, &frame, NULL) != ES_OK ||
+            if (new_frame(store, &ids, i * 1000, &frame, NULL) != ES_OK ||
                 es_store_claim(store, frame, ids.method, 60, &claim, NULL) != ES_OK)
                 _exit(4);
             left = left || claim == ES_CLAIM_TAKEN;
@@ -390,7 +403,7 @@ static void a_claim_is_kept_while_its_process_lives_and_time_lasts(void **state)
     int fds[2];
     char byte;
     assert_int_equal(begin(store, &ids, NULL), ES_OK);
-    assert_int_equal(es_store_frame(store, ids.recording, 0, NULL, 0, &frame, NULL), ES_OK);
+    assert_int_equal(new_frame(store, &ids, 0, &frame, NULL), ES_OK);
     assert_int_equal(pipe(fds), 0);
     pid_t child = fork();
     if (child == 0) {
@@ -626,25 +639,25 @@ static void a_method_s_observations_can_be_dropped_and_are_loaded_whole(void **s
     free(model);
     assert_int_equal(es_session_load(&session, store, ids.recording, ids.method, &err), ES_OK);
     assert_int_equal(session.count, 40);
-    assert_true(session.own[39] && session.moments[39].at == 390);
+    assert_true(session.kept[39].own && session.moments[39].at == 390);
     assert_string_equal(session.moments[7].topics[1], "caf\xC3\xA9");
-    assert_int_equal(es_store_put_thumbnail(store, session.frames[3], "JP\0G", 4, &err), ES_OK);
-    assert_int_equal(es_store_put_thumbnail(store, session.frames[3], "other", 5, &err), ES_OK);
-    assert_int_equal(es_store_thumbnail(store, session.frames[3], &jpeg, &size, &err), ES_OK);
+    assert_int_equal(es_store_put_thumbnail(store, session.kept[3].frame, "JP\0G", 4, &err), ES_OK);
+    assert_int_equal(es_store_put_thumbnail(store, session.kept[3].frame, "other", 5, &err), ES_OK);
+    assert_int_equal(es_store_thumbnail(store, session.kept[3].frame, &jpeg, &size, &err), ES_OK);
     assert_true(size == 4 && memcmp(jpeg, "JP\0G", 4) == 0);
     free(jpeg);
-    assert_int_equal(es_store_thumbnail(store, session.frames[4], &jpeg, &size, &err), ES_OK);
+    assert_int_equal(es_store_thumbnail(store, session.kept[4].frame, &jpeg, &size, &err), ES_OK);
     assert_true(size == 0 && jpeg == NULL);
-    int64_t frame, first = session.frames[0];
+    int64_t frame, first = session.kept[0].frame;
     es_session_free(&session);
-    assert_int_equal(es_store_frame(store, ids.recording, 500000, NULL, 0, &frame, &err), ES_OK);
+    assert_int_equal(new_frame(store, &ids, 500000, &frame, &err), ES_OK);
     assert_int_equal(es_store_reuse(store, frame, ids.method, first, &added, &err), ES_OK);
     assert_true(added);
     assert_int_equal(es_store_reuse(store, frame, ids.method, first, &added, &err), ES_OK);
     assert_false(added);
     assert_int_equal(es_store_reuse(store, frame, ids.method, 999, &added, &err), ES_ERR_ARGUMENT);
     assert_int_equal(es_session_load(&session, store, ids.recording, ids.method, &err), ES_OK);
-    assert_true(session.count == 41 && !session.own[40] && session.moments[40].reused);
+    assert_true(session.count == 41 && !session.kept[40].own && session.moments[40].reused);
     assert_string_equal(session.moments[40].description, "dropped");
     es_session_free(&session);
     assert_int_equal(es_store_drop(store, ids.recording, ids.method, &err), ES_OK);
@@ -656,6 +669,138 @@ static void a_method_s_observations_can_be_dropped_and_are_loaded_whole(void **s
     es_store_close(store);
 }
 
+static void a_picture_that_was_replaced_takes_what_was_seen_in_it_along(void **state)
+{
+    const place *p = *state;
+    es_store *store = open_store(p->path);
+    es_error err = {0};
+    keys ids;
+    int64_t first, second, other;
+    bool added;
+    assert_int_equal(begin(store, &ids, &err), ES_OK);
+    es_sample s = {.recording = ids.recording, .content_hash = "aa", .source = 7};
+    assert_int_equal(es_store_frame(store, &s, &first, &err), ES_OK);
+    es_stored seen = some(first, ids.method, "the first picture");
+    assert_int_equal(es_store_put(store, &seen, &added, &err), ES_OK);
+    s.source = 8; /* touched, or copied: the same picture */
+    assert_int_equal(es_store_frame(store, &s, &second, &err), ES_OK);
+    assert_true(first == second);
+    assert_int_equal(es_store_find_content(store, ids.recording, ids.method, "aa", &other, &err), ES_OK);
+    assert_true(other == first);
+    s.content_hash = "bb";
+    s.source = 9;
+    assert_int_equal(es_store_frame(store, &s, &second, &err), ES_OK);
+    size_t n = 0;
+    assert_int_equal(es_store_each(store, ids.recording, 0, count_stored, &n, &err), ES_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(es_store_find_content(store, ids.recording, ids.method, "aa", &other, &err), ES_OK);
+    assert_true(other == 0);
+    assert_int_equal(es_store_check(store, &err), ES_OK);
+    es_store_close(store);
+}
+
+static bool note_time(void *context, int64_t frame, int64_t at_ms)
+{
+    (void)frame;
+    *(int64_t *)context = *(int64_t *)context * 100 + at_ms / 1000;
+    return true;
+}
+
+static void times_of_a_directory_count_from_its_earliest_picture_ever(void **state)
+{
+    const place *p = *state;
+    es_store *store = open_store(p->path);
+    es_error err = {0};
+    keys ids;
+    int64_t frame, times = 0;
+    double zero = INFINITY;
+    assert_int_equal(begin(store, &ids, &err), ES_OK);
+    assert_int_equal(es_store_set_zero(store, ids.recording, &zero, &err), ES_OK);
+    assert_true(isinf(zero));
+    zero = 5000;
+    assert_int_equal(es_store_set_zero(store, ids.recording, &zero, &err), ES_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(new_frame(store, &ids, i * 10000, &frame, &err), ES_OK);
+    zero = 5020; /* the first two are gone */
+    assert_int_equal(es_store_set_zero(store, ids.recording, &zero, &err), ES_OK);
+    assert_true(zero == 5000);
+    zero = 4990; /* an older one came */
+    assert_int_equal(es_store_set_zero(store, ids.recording, &zero, &err), ES_OK);
+    assert_true(zero == 4990);
+    assert_int_equal(es_store_each_frame(store, ids.recording, note_time, &times, &err), ES_OK);
+    assert_int_equal(times, 102030);
+    es_store_close(store);
+}
+
+/* All bytes of the store and its log. */
+static bool files_hold(const place *p, const char *word)
+{
+    static const char *const endings[] = {"", "-wal"};
+    bool holds = false;
+    for (size_t i = 0; i < 2; i++) {
+        char path[200], *data;
+        size_t size;
+        snprintf(path, sizeof path, "%s%s", p->path, endings[i]);
+        if (es_file_read(path, 1 << 26, &data, &size, NULL) != ES_OK)
+            continue;
+        for (size_t at = 0; at + strlen(word) <= size && !holds; at++)
+            holds = memcmp(data + at, word, strlen(word)) == 0;
+        free(data);
+    }
+    return holds;
+}
+
+static void of_forgotten_frames_no_word_stays(void **state)
+{
+    const place *p = *state;
+    es_store *store = open_store(p->path);
+    es_error err = {0};
+    keys ids;
+    bool added;
+    char *text;
+    int64_t frame;
+    assert_int_equal(begin(store, &ids, &err), ES_OK);
+    assert_int_equal(put(store, &ids, 0, "plain words", &added, &err), ES_OK);
+    assert_int_equal(put(store, &ids, 10000, "xyzzysecret", &added, &err), ES_OK);
+    assert_int_equal(es_store_put_summary(store, ids.recording, ids.method, "subjects", "w", "of xyzzysecret", &err),
+                     ES_OK);
+    assert_true(files_hold(p, "xyzzysecret"));
+    assert_int_equal(new_frame(store, &ids, 10000, &frame, &err), ES_OK);
+    assert_int_equal(es_store_forget_frames(store, ids.recording, &frame, 1, &err), ES_OK);
+    assert_int_equal(es_store_summary(store, ids.recording, ids.method, "subjects", &text, &err), ES_OK);
+    assert_null(text);
+    assert_int_equal(es_store_check(store, &err), ES_OK);
+    assert_false(files_hold(p, "xyzzysecret"));
+    assert_true(files_hold(p, "plain words"));
+    es_store_close(store);
+}
+
+static void samples_in_between_are_told_apart(void **state)
+{
+    const place *p = *state;
+    es_store *store = open_store(p->path);
+    es_error err = {0};
+    es_session session;
+    keys ids;
+    bool added;
+    int64_t open, frame;
+    assert_int_equal(begin(store, &ids, &err), ES_OK);
+    assert_int_equal(put(store, &ids, 0, "one", &added, &err), ES_OK);
+    assert_int_equal(put(store, &ids, 3000, "between", &added, &err), ES_OK);
+    assert_int_equal(new_frame(store, &ids, 13000, &frame, &err), ES_OK);
+    assert_int_equal(es_store_first_open(store, ids.recording, ids.method, &open, &err), ES_OK);
+    assert_int_equal(open, -1);
+    assert_int_equal(es_session_load(&session, store, ids.recording, ids.method, &err), ES_OK);
+    assert_true(session.count == 2 && !session.kept[0].filled && session.kept[1].filled);
+    es_session_free(&session);
+    es_sample s = {.recording = ids.recording, .at_ms = 3000}; /* a finer interval comes upon it */
+    assert_int_equal(es_store_frame(store, &s, &frame, &err), ES_OK);
+    assert_int_equal(es_session_load(&session, store, ids.recording, ids.method, &err), ES_OK);
+    assert_true(session.count == 2 && !session.kept[1].filled);
+    es_session_free(&session);
+    es_store_close(store);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, drop_place)
 
 int main(void)
@@ -663,6 +808,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_put_is_found_again_once),
         TEST(a_method_s_observations_can_be_dropped_and_are_loaded_whole),
+        TEST(a_picture_that_was_replaced_takes_what_was_seen_in_it_along),
+        TEST(times_of_a_directory_count_from_its_earliest_picture_ever),
+        TEST(of_forgotten_frames_no_word_stays),
+        TEST(samples_in_between_are_told_apart),
         TEST(search_takes_words_not_syntax),
         TEST(blocks_are_replaced_and_a_forgotten_recording_leaves_nothing),
         TEST(kill_9_at_any_moment_loses_nothing_finished_and_repeats_nothing),
