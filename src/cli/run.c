@@ -363,14 +363,32 @@ static es_status prepare_redaction(run *r, es_error *err)
     return status;
 }
 
+/* Whether all of the servers, spaces or commas between them, are on this machine. */
+static bool is_here(const char *endpoints)
+{
+    static const char *const here[] = {"localhost", "127.0.0.1", "[::1]"};
+    while (*endpoints != '\0') {
+        size_t n = strcspn(endpoints, " ,\n\t"), found = 0;
+        const char *host = endpoints;
+        const char *scheme = strstr(endpoints, "://");
+        if (scheme != NULL && scheme < endpoints + n)
+            host = scheme + 3;
+        size_t length = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?# ,\n\t");
+        for (size_t i = 0; i < sizeof here / sizeof *here; i++)
+            found += strlen(here[i]) == length && strncasecmp(host, here[i], length) == 0;
+        if (n > 0 && (found == 0 || memchr(host, '@', (size_t)(endpoints + n - host)) != NULL))
+            return false;
+        endpoints += n;
+        endpoints += strspn(endpoints, " ,\n\t");
+    }
+    return true;
+}
+
 /* What goes to another machine is said, once. */
 static void tell_where(const es_choice *choice, const char *what)
 {
-    const char *endpoint = choice->endpoint;
-    bool local = strcmp(choice->backend, "native") == 0 || endpoint == NULL || strstr(endpoint, "127.0.0.1") != NULL ||
-                 strstr(endpoint, "localhost") != NULL || strstr(endpoint, "[::1]") != NULL;
-    if (!local)
-        es_complain("%s go to %s at %s", what, choice->backend, endpoint);
+    if (strcmp(choice->backend, "native") != 0 && choice->endpoint != NULL && !is_here(choice->endpoint))
+        es_complain("%s go to %s at %s", what, choice->backend, choice->endpoint);
 }
 
 static es_status prepare(run *r, es_error *err)

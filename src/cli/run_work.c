@@ -602,6 +602,9 @@ static es_status describe(es_run_work *w, es_error *err)
         ES_TRY(es_shots_list(&files, w->path, w->sampling.seconds_of, err));
         w->sampling.zero = files.count > 0 ? files.zero : INFINITY;
         status = es_store_set_zero(w->store, w->recording, &w->sampling.zero, err);
+        if (files.undated > 0 && w->progress.out != NULL && !w->progress.json)
+            fprintf(w->progress.out, "escriba: %zu pictures without a time in their names are left out\n",
+                    files.undated);
     }
     if (status == ES_OK)
         status = redact_kept(w, &files, err);

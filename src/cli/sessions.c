@@ -95,11 +95,7 @@ static bool list_one(void *context, const es_listed *l)
         es_str_append_format(&list->text, "%5lld  %8s  %6lld seen  %4lld blocks  ", (long long)l->recording.id,
                              l->recording.seconds > 0 ? es_human_seconds(l->recording.seconds, time) : "-",
                              (long long)l->observations, (long long)l->blocks);
-        size_t begin = list->text.length;
-        es_str_append(&list->text, l->recording.path);
-        for (size_t i = begin; i < list->text.length; i++) /* a file name may hold terminal codes */
-            if ((unsigned char)list->text.data[i] < 0x20 || list->text.data[i] == 0x7F)
-                list->text.data[i] = '?';
+        es_append_escaped(&list->text, l->recording.path, ES_ESCAPE_PLAIN); /* a name may hold terminal codes */
         es_str_append(&list->text, "\n");
     }
     list->count++;
@@ -171,7 +167,7 @@ static void append_json_list(es_str *out, const char *key, const char *const *it
     es_str_append(out, "]");
 }
 
-static void append_moment(es_str *out, const es_moment *m, char form)
+static void append_moment(es_str *out, const es_moment *m, char form, double whole)
 {
     if (form == 'j') {
         es_str_append_format(out, "{\"timestamp\": %.3f, \"activity\": ", m->at);
@@ -193,7 +189,7 @@ static void append_moment(es_str *out, const es_moment *m, char form)
         es_str_append(out, m->reused ? ",1\n" : ",0\n");
     } else {
         es_str_append(out, "- ");
-        es_append_clock(out, m->at);
+        es_append_clock(out, m->at, whole);
         es_str_append_format(out, " %s: ", m->activity);
         es_append_escaped(out, m->description, ES_ESCAPE_MARKDOWN);
         es_str_append(out, "\n");
@@ -217,7 +213,7 @@ static es_status do_export(const options *o, es_store *store, es_error *err)
         if (form == 'c')
             es_str_append(&text, "timestamp,activity,description,apps,topics,reused\n");
         for (size_t i = 0; i < session.count; i++)
-            append_moment(&text, &session.moments[i], form);
+            append_moment(&text, &session.moments[i], form, w.found.seconds);
         status = es_str_check(&text, err);
     }
     if (status == ES_OK && o->output != NULL)
@@ -252,7 +248,7 @@ static bool show_hit(void *context, const es_hit *hit)
         es_str_append_format(&list->text, "%lld  ", (long long)hit->recording);
         es_append_escaped(&list->text, slash != NULL ? slash + 1 : hit->path, ES_ESCAPE_PLAIN);
         es_str_append(&list->text, "  ");
-        es_append_clock(&list->text, m->at);
+        es_append_clock(&list->text, m->at, 0);
         es_str_append_format(&list->text, "  %s: ", m->activity);
         es_append_escaped(&list->text, m->description, ES_ESCAPE_PLAIN);
         es_str_append(&list->text, "\n");

@@ -45,11 +45,11 @@ static void append_names(es_str *out, const char *const *items, size_t n, const 
     }
 }
 
-static void append_span(es_str *out, const es_block *b)
+static void append_span(es_str *out, const es_report *r, const es_block *b)
 {
-    es_append_clock(out, b->start);
+    es_append_clock(out, b->start, es_report_end(r));
     es_str_append(out, "–");
-    es_append_clock(out, b->end);
+    es_append_clock(out, b->end, es_report_end(r));
 }
 
 static void append_notes(es_str *out, const es_report *r)
@@ -110,7 +110,7 @@ static void append_block_line(es_str *out, const es_report *r, const es_block *b
 {
     size_t best[ES_HIGHLIGHTS], n = es_block_highlights(r, b, es_highlights_for(b), best);
     es_str_append(out, "- ");
-    append_span(out, b);
+    append_span(out, r, b);
     es_str_append_format(out, " %s", b->activity);
     for (size_t i = 0; i < n; i++) {
         es_str_append(out, i == 0 ? ": " : "; ");
@@ -217,9 +217,9 @@ static void append_paragraph(es_str *out, const es_report *r, const es_block *b)
 {
     size_t best[ES_HIGHLIGHTS], n = es_block_highlights(r, b, es_highlights_for(b), best);
     es_str_append(out, "From ");
-    es_append_clock(out, b->start);
+    es_append_clock(out, b->start, es_report_end(r));
     es_str_append(out, " to ");
-    es_append_clock(out, b->end);
+    es_append_clock(out, b->end, es_report_end(r));
     if (!may_tell(r, b)) {
         es_str_append(out, ": personal.\n\n");
         return;
@@ -260,7 +260,7 @@ static void write_narrative(es_str *out, const es_report *r)
     for (size_t i = 0; i < o->block_count; i++) {
         if (i > 0 && o->blocks[i].start > o->blocks[i - 1].end + 1) {
             es_str_append(out, "Nothing was recorded until ");
-            es_append_clock(out, o->blocks[i].start);
+            es_append_clock(out, o->blocks[i].start, es_report_end(r));
             es_str_append(out, ".\n\n");
         }
         append_paragraph(out, r, &o->blocks[i]);

@@ -34,7 +34,7 @@ static const char style[] =
     "background:var(--coding);min-width:2px}\n"
     ".block{display:flex;gap:1rem;border-top:1px solid var(--line);padding:.8rem 0;scroll-margin-top:1rem}"
     ".block:target{background:color-mix(in srgb,var(--coding) 10%,transparent)}"
-    ".block img{width:160px;height:auto;align-self:flex-start;border-radius:4px;border:1px solid var(--line)}"
+    ".block img{width:220px;height:auto;align-self:flex-start;border-radius:4px;border:1px solid var(--line)}"
     ".block p{margin:.2rem 0;overflow-wrap:anywhere}.block>div{min-width:0}"
     ".chip{display:inline-block;border:1px solid var(--line);border-radius:99px;padding:0 .55rem;font-size:.82rem;"
     "margin:.15rem .3rem 0 0;color:var(--soft)}\n"
@@ -43,7 +43,8 @@ static const char style[] =
     "7rem}"
     "td{border-top:1px solid var(--line);padding:.35rem .6rem .35rem 0;vertical-align:top;overflow-wrap:anywhere}"
     "td:first-child{white-space:nowrap;width:4.5rem}td:nth-child(2){width:7rem}td:nth-child(4){width:30%}"
-    "tr[hidden]{display:none}\n"
+    "tr[hidden]{display:none}tr.again td{opacity:.6}td a,.card a{color:inherit;text-decoration-color:var(--line)}"
+    ".find{display:flex;gap:1rem;align-items:center}.find .soft{white-space:nowrap;min-width:5.5rem}\n"
     "@media(max-width:40rem){.block img{width:96px}td:nth-child(4){display:none}.row{grid-template-columns:6rem 1fr "
     "4rem}}\n";
 
@@ -52,7 +53,8 @@ static const char script[] =
     "n=document.getElementById('hits');"
     "box.addEventListener('input',()=>{const words=box.value.toLowerCase().split(/\\s+/);let k=0;"
     "for(const r of rows){const t=r.textContent.toLowerCase();r.hidden=!words.every(w=>t.includes(w));k+=!r.hidden}"
-    "n.textContent=k+' of '+rows.length});";
+    "n.textContent=k+' of '+rows.length});"
+    "document.addEventListener('keydown',e=>{if(e.key==='/'&&e.target!==box){e.preventDefault();box.focus()}});";
 
 static void html(es_str *out, const char *text)
 {
@@ -105,10 +107,10 @@ static bool may_tell(const es_report *r, const es_block *b)
     return !b->personal || r->include_personal;
 }
 
-static void append_time(es_str *out, double seconds)
+static void append_time(es_str *out, const es_report *r, double seconds)
 {
     es_str_append(out, "<time>");
-    es_append_clock(out, seconds);
+    es_append_clock(out, seconds, es_report_end(r));
     es_str_append(out, "</time>");
 }
 
@@ -146,7 +148,7 @@ static void append_axis(es_str *out, double end)
     es_str_append(out, "<div class=\"axis\">");
     for (double t = 0; t <= end * 0.97; t += step) {
         es_str_append_format(out, "<time style=\"left:%.3f%%\">", 100 * t / end);
-        es_append_clock(out, t);
+        es_append_clock(out, t, end);
         es_str_append(out, "</time>");
     }
     es_str_append(out, "</div>\n");
@@ -155,8 +157,7 @@ static void append_axis(es_str *out, double end)
 static void append_timeline(es_str *out, const es_report *r)
 {
     const es_outline *o = r->outline;
-    double end = o->block_count > 0 ? o->blocks[o->block_count - 1].end : 0;
-    end = end > 1 ? end : 1;
+    double end = fmax(es_report_end(r), 1);
     es_str_append(out, "<div class=\"bar\">\n");
     for (size_t i = 0; i < o->block_count; i++) {
         const es_block *b = &o->blocks[i];
@@ -164,9 +165,9 @@ static void append_timeline(es_str *out, const es_report *r)
         es_str_append_format(out, "<a href=\"#b%zu\" style=\"left:%.3f%%;width:%.3f%%;background:var(--%s)\" title=\"",
                              i, 100 * b->start / end, 100 * (b->end - b->start) / end,
                              tell ? colour(b->activity) : "other");
-        es_append_clock(out, b->start);
+        es_append_clock(out, b->start, end);
         es_str_append(out, "–");
-        es_append_clock(out, b->end);
+        es_append_clock(out, b->end, end);
         es_str_append(out, " ");
         html(out, tell ? b->activity : "personal");
         for (size_t t = 0; tell && t < b->topic_count; t++) {
@@ -214,7 +215,7 @@ static void append_subjects(es_str *out, const es_report *r)
             if (b->subject != s || !may_tell(r, b) || es_block_highlights(r, b, 1, &best) == 0)
                 continue;
             es_str_append_format(out, "%s<li><a href=\"#b%zu\">", open ? "" : "<ul>", i);
-            append_time(out, b->start);
+            append_time(out, r, b->start);
             es_str_append(out, "</a> ");
             es_append_brief(out, r->moments[best].description, ES_ESCAPE_HTML);
             es_str_append(out, "</li>");
@@ -231,7 +232,7 @@ static void append_apps(es_str *out, const es_share *apps, size_t n)
 {
     if (n == 0)
         return;
-    es_str_append(out, "<h2>Apps in front</h2>\n");
+    es_str_append(out, "<h2>Apps on screen</h2>\n");
     for (size_t i = 0; i < n && i < APPS_SHOWN; i++) {
         es_str_append(out, "<div class=\"row\"><span>");
         es_append_brief(out, apps[i].name, ES_ESCAPE_HTML);
@@ -266,9 +267,9 @@ static void append_block(es_str *out, const es_report *r, size_t number)
                          tell ? colour(b->activity) : "other");
     html(out, tell ? b->activity : "personal");
     es_str_append(out, "</b> ");
-    append_time(out, b->start);
+    append_time(out, r, b->start);
     es_str_append(out, "–");
-    append_time(out, b->end);
+    append_time(out, r, b->end);
     size_t n = tell ? es_block_highlights(r, b, es_highlights_for(b), best) : 0;
     for (size_t i = 0; i < n; i++) {
         es_str_append(out, "<p>");
@@ -292,16 +293,21 @@ static void append_joined(es_str *out, const char *const *items, size_t n, const
 
 static void append_observations(es_str *out, const es_report *r)
 {
-    es_str_append(out, "<h2>Observations</h2>\n<input id=\"find\" type=\"search\" placeholder=\"Search\" "
-                       "aria-label=\"Search the observations\"> <span class=\"soft\" id=\"hits\"></span>\n"
-                       "<table id=\"seen\">\n");
+    size_t told = 0;
+    for (size_t k = 0; k < r->outline->block_count; k++)
+        told += may_tell(r, &r->outline->blocks[k]) ? r->outline->blocks[k].count : 0;
+    es_str_append_format(out,
+                         "<h2>Observations</h2>\n<div class=\"find\"><input id=\"find\" type=\"search\" "
+                         "placeholder=\"Search what was seen ( / )\" aria-label=\"Search the observations\"> "
+                         "<span class=\"soft\" id=\"hits\">%zu of %zu</span></div>\n<table id=\"seen\">\n",
+                         told, told);
     for (size_t k = 0; k < r->outline->block_count; k++) {
         const es_block *b = &r->outline->blocks[k];
         for (size_t i = b->first; may_tell(r, b) && i < b->first + b->count; i++) {
             const es_moment *m = &r->moments[i];
-            es_str_append(out, "<tr><td>");
-            append_time(out, m->at);
-            es_str_append_format(out, "<td><span class=\"dot\" style=\"background:var(--%s)\"></span>",
+            es_str_append_format(out, "<tr%s><td><a href=\"#b%zu\">", m->reused ? " class=\"again\"" : "", k);
+            append_time(out, r, m->at);
+            es_str_append_format(out, "</a><td><span class=\"dot\" style=\"background:var(--%s)\"></span>",
                                  colour(m->activity));
             html(out, m->activity);
             es_str_append(out, "<td>");

@@ -110,10 +110,15 @@ void es_append_brief(es_str *out, const char *text, es_escape how)
     es_str_append(out, "…");
 }
 
-void es_append_clock(es_str *out, double seconds)
+double es_report_end(const es_report *r)
+{
+    return r->outline->block_count > 0 ? r->outline->blocks[r->outline->block_count - 1].end : 0;
+}
+
+void es_append_clock(es_str *out, double seconds, double whole)
 {
     long s = lround(seconds);
-    if (s >= 3600)
+    if (s >= 3600 || lround(whole) >= 3600)
         es_str_append_format(out, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     else
         es_str_append_format(out, "%ld:%02ld", s / 60, s % 60);
@@ -216,12 +221,48 @@ static int compare_shares(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+typedef struct share_list {
+    es_share *items;
+    size_t count, room;
+} share_list;
+
+static es_status add_share(share_list *list, const char *name, double seconds, es_error *err)
+{
+    void *items = list->items;
+    size_t k = 0;
+    if (name == NULL || *name == '\0')
+        return ES_OK;
+    while (k < list->count && strcasecmp(list->items[k].name, name) != 0)
+        k++;
+    if (k == list->count) {
+        if (es_grow(&items, &list->room, list->count + 1, sizeof *list->items) != 0)
+            return es_fail_memory(err, "the times of a session", 0);
+        list->items = items;
+        list->items[list->count++] = (es_share){name, 0};
+    }
+    list->items[k].seconds += seconds;
+    return ES_OK;
+}
+
+static es_status add_moment(share_list *list, const es_moment *m, bool app, double seconds, es_error *err)
+{
+    if (!app)
+        return add_share(list, m->activity, seconds, err);
+    for (size_t a = 0; a < m->app_count; a++) {
+        bool told = false; /* a model may name an app twice */
+        for (size_t k = 0; k < a; k++)
+            told = told || strcasecmp(m->apps[k], m->apps[a]) == 0;
+        if (!told)
+            ES_TRY(add_share(list, m->apps[a], seconds, err));
+    }
+    return ES_OK;
+}
+
 es_status es_shares_make(const es_report *r, bool app, es_share **shares, size_t *count, es_error *err)
 {
     const es_outline *o = r->outline;
     double *spans = es_calloc(r->count, sizeof *spans);
-    size_t room = 0;
-    void *items = NULL;
+    share_list list = {0};
     *shares = NULL;
     *count = 0;
     if (spans == NULL)
@@ -231,28 +272,13 @@ es_status es_shares_make(const es_report *r, bool app, es_share **shares, size_t
     for (size_t b = 0; b < o->block_count && status == ES_OK; b++) {
         if (o->blocks[b].personal && !r->include_personal)
             continue;
-        for (size_t i = o->blocks[b].first; i < o->blocks[b].first + o->blocks[b].count && status == ES_OK; i++) {
-            const es_moment *m = &r->moments[i];
-            const char *name = app ? m->app_count > 0 ? m->apps[0] : NULL : m->activity;
-            es_share *list = items;
-            size_t k = 0;
-            while (name != NULL && k < *count && strcasecmp(list[k].name, name) != 0)
-                k++;
-            if (name == NULL || *name == '\0')
-                continue;
-            if (k == *count) {
-                if (es_grow(&items, &room, *count + 1, sizeof *list) != 0)
-                    status = es_fail_memory(err, "the times of a session", 0);
-                else
-                    ((es_share *)items)[(*count)++] = (es_share){name, spans[i]};
-            } else {
-                list[k].seconds += spans[i];
-            }
-        }
+        for (size_t i = o->blocks[b].first; i < o->blocks[b].first + o->blocks[b].count && status == ES_OK; i++)
+            status = add_moment(&list, &r->moments[i], app, spans[i], err);
     }
     free(spans);
-    if (*count > 1)
-        qsort(items, *count, sizeof **shares, compare_shares);
-    *shares = items;
+    if (list.count > 1)
+        qsort(list.items, list.count, sizeof *list.items, compare_shares);
+    *shares = list.items;
+    *count = list.count;
     return status;
 }

@@ -115,17 +115,27 @@ static double changed_at(const char *path)
 
 enum { BY_STAMPS, BY_SECONDS, BY_FILES };
 
-/* Dates them all by one clock. False when one has no time by it. */
+/* Dates them all by one clock; those that have no time by it are left out. False when that would be half of them. */
 static bool date(es_shot_files *shots, int by, double (*seconds_of)(const char *path))
 {
+    size_t dated = 0, kept = 0;
     for (size_t i = 0; i < shots->count; i++) {
         const char *path = shots->items[i].path, *slash = strrchr(path, '/');
         const char *name = slash != NULL ? slash + 1 : path;
         double at = by == BY_STAMPS ? es_stamp_seconds(name) : by == BY_SECONDS ? seconds_of(path) : changed_at(path);
-        if (at < 0 && by != BY_FILES)
-            return false;
-        shots->items[i].at = at < 0 ? 0 : at; /* gone meanwhile: its turn will tell */
+        shots->items[i].at = at < 0 && by == BY_FILES ? 0 : at; /* gone meanwhile: its turn will tell */
+        dated += shots->items[i].at >= 0;
     }
+    if (by != BY_FILES && dated * 2 <= shots->count)
+        return false;
+    for (size_t i = 0; i < shots->count; i++) {
+        if (shots->items[i].at >= 0)
+            shots->items[kept++] = shots->items[i];
+        else
+            free(shots->items[i].path);
+    }
+    shots->undated = shots->count - kept;
+    shots->count = kept;
     shots->clock = by == BY_FILES ? "files" : "names";
     return true;
 }
@@ -155,7 +165,7 @@ es_status es_shots_list(es_shot_files *shots, const char *dir, double (*seconds_
         return status;
     }
     int by = BY_STAMPS;
-    while (!date(shots, by, seconds_of))
+    while (shots->count > 0 && !date(shots, by, seconds_of))
         by++;
     if (shots->count > 0) {
         qsort(shots->items, shots->count, sizeof *shots->items, compare_shots);

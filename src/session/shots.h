@@ -14,11 +14,12 @@ typedef struct es_shot_files {
     size_t count, capacity;
     double zero;       /* the first one's time: a shot's moment is its time less this */
     const char *clock; /* "names" or "files": what the times were read from; static */
+    size_t undated;    /* pictures left out: most have a time in their names, they have none */
 } es_shot_files;
 
-/* seconds_of: what a name says of the time from the recording's start, or -1. Times are taken from the names where all
- * of them tell (a date and time, seconds since 1970, or what seconds_of knows), else from when the files were last
- * changed. An empty directory is no error. */
+/* seconds_of: what a name says of the time from the recording's start, or -1. Times are taken from the names where more
+ * than half of them tell (a date and time, seconds since 1970, or what seconds_of knows), else from when the files were
+ * last changed. An empty directory is no error. */
 es_status es_shots_list(es_shot_files *shots, const char *dir, double (*seconds_of)(const char *path), es_error *err);
 void es_shots_free(es_shot_files *shots);
 

@@ -34,9 +34,9 @@ bool es_summary_prompt(es_str *out, const es_report *r)
             continue;
         shown++;
         es_str_append_format(out, "Block %zu, ", i + 1);
-        es_append_clock(out, b->start);
+        es_append_clock(out, b->start, es_report_end(r));
         es_str_append(out, " to ");
-        es_append_clock(out, b->end);
+        es_append_clock(out, b->end, es_report_end(r));
         es_str_append_format(out, ": %s", b->activity);
         append_list(out, "; apps ", b->apps, b->app_count);
         append_list(out, "; topics ", b->topics, b->topic_count);

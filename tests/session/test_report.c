@@ -228,6 +228,36 @@ static void test_a_session_without_observations_gives_every_form(void **state)
     }
 }
 
+static void test_clocks_of_long_sessions_show_their_hours(void **state)
+{
+    es_str out = {0};
+    (void)state;
+    es_append_clock(&out, 870, 3000);
+    es_str_append(&out, " ");
+    es_append_clock(&out, 870, 7200);
+    es_str_append(&out, " ");
+    es_append_clock(&out, 3723, 0);
+    assert_string_equal(es_str_text(&out), "14:30 0:14:30 1:02:03");
+    es_str_free(&out);
+}
+
+/* A terminal with an editor in it: both were on screen all the time. */
+static void test_an_app_counts_as_long_as_it_is_seen(void **state)
+{
+    session s = {0};
+    es_share *shares;
+    size_t n;
+    (void)state;
+    make(&s);
+    assert_int_equal(es_shares_make(&s.report, true, &shares, &n, NULL), ES_OK);
+    assert_int_equal(n, 3);
+    assert_string_equal(shares[0].name, "Terminal");
+    assert_true(fabs(shares[0].seconds - 400) < 0.01 && fabs(shares[1].seconds - 400) < 0.01);
+    assert_string_equal(shares[2].name, "Browser");
+    free(shares);
+    es_outline_free(&s.outline);
+}
+
 static void test_form_names_are_read_back(void **state)
 {
     es_form form;
@@ -247,6 +277,8 @@ int main(void)
         cmocka_unit_test(test_the_page_carries_its_pictures_and_a_policy_that_lets_only_its_own_script_run),
         cmocka_unit_test(test_highlights_fit_their_block_and_never_repeat),
         cmocka_unit_test(test_a_session_without_observations_gives_every_form),
+        cmocka_unit_test(test_clocks_of_long_sessions_show_their_hours),
+        cmocka_unit_test(test_an_app_counts_as_long_as_it_is_seen),
         cmocka_unit_test(test_form_names_are_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -199,9 +199,11 @@ static void test_a_directory_is_a_recording(void **state)
     t = take_all(sub, &o);
     assert_int_equal(t.count, 4); /* and what lies in the long gap before it */
     assert_int_equal(t.at[2], 40000);
+    write_shot("shots/cover.jpg", 8);                 /* no time in its name: left out */
     o.zero = es_stamp_seconds("2026-11-23 10:15:20"); /* its first picture is gone */
     o.interval = o.gap_fill = 0;
     t = take_all(sub, &o);
+    assert_int_equal(t.count, 5);
     assert_int_equal(t.at[0], 10000);
     es_names names = {0};
     es_dir_list(sub, &names, NULL);
