@@ -88,7 +88,7 @@ static es_status tape_matrix_create(es_device *d, es_matrix **m, const es_matrix
         return status;
     }
     x->data = (float *)(void *)(x + 1);
-    x->base = (es_matrix){s->rows, s->cols};
+    x->base = (es_matrix){.rows = s->rows, .cols = s->cols};
     x->source = *s;
     for (int64_t i = 0; i < s->rows * s->cols; i++) {
         int64_t group = s->bits == 0 ? 0 : i / s->cols * (s->cols / s->group) + i % s->cols / s->group;
