@@ -12,8 +12,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from build import SHARD, flush, jpeg
 from compose import SIZES, Context, clutter, panel, window
-from draw import Canvas, hsl
-from records import KINDS, record
+from draw import KIND_ID, Canvas, hsl, shrink
+from records import record
 import compose
 import screens_web
 
@@ -45,14 +45,14 @@ def frame(im, cap, r):
         rec["description"] = cap["sentence"] % cap["topics"][0] if cap["topics"] else cap["sentence"].replace(" %s", "")
     im = tint(im, r)
     if r.random() < .5:  # the screen is the program
-        sizes = {(640, 352): 16 / 9, (608, 384): 1.6, (544, 416): 4 / 3}
+        sizes = {(640, 352): 16 / 9, (608, 384): 1.6, (576, 384): 1.5, (544, 416): 4 / 3}
         mw, mh = min(sizes, key=lambda s: abs(sizes[s] - im.width / im.height))
         want = sizes[mw, mh]
         if im.width / im.height > want:
             im = im.crop((0, 0, int(im.height * want), im.height))
         else:
             im = im.crop((0, 0, im.width, int(im.width / want)))
-        return np.asarray(im.resize((mw, mh), Image.BICUBIC)), rec, (mw, mh), None
+        return shrink(im, mw, mh), rec, (mw, mh), None
     (mw, mh), natives, _ = r.choices(SIZES, [t[2] for t in SIZES])[0]
     ctx = Context(r, [], 10, False)
     f = r.uniform(.75, 1)
@@ -97,7 +97,6 @@ def main(folders, out, copies, seed):
                 arr = jpeg(np.asarray(arr), r)
             mw, mh = size
             if kind is None:
-                from draw import KIND_ID
                 kind = np.full((mh // 32, mw // 32), KIND_ID[cap["kind"]], np.int8)
             unknown = np.full((mh // 32, mw // 32), -1, np.int8), np.full((mh // 16, mw // 16), -1, np.int64)
             b = buckets.setdefault(size, [])

@@ -2,22 +2,25 @@
 import random
 
 from draw import Canvas, Theme, families, hsl, mix
-from records import KINDS, record
+from records import ALL, KINDS, MORE, record
 from words import TOPICS, Words, topics_of
 import screens_apps as A
 import screens_ide as I
+import screens_more as M
 import screens_web as B
 
 DRAW = {"code": I.ide, "ide_debug": I.ide, "ide_diff": I.ide}
 DRAW.update({k: I.terminal for k in "vim gdb pydebug trace gitdiff man shell build tests logs top".split()})
 DRAW.update({k: B.browser for k in B.PAGES})
 DRAW.update({k: getattr(A, k) for k in "meeting chat mail files sheet music calendar pdf desktop".split()})
-TITLES = {"VS Code": "VS Code", "Browser": "Browser", "Zoom": "Zoom", "Slack": "Slack", "Mail": "Mail", "Files": "Files", "Spreadsheet": "Spreadsheet",
+DRAW.update({"editor": M.editor, "diffview": M.diffview}, **{k: I.terminal for k in MORE if ALL[k][1][0] == "Terminal"})
+TITLES = {"Editor": "Editor", "Diff Viewer": "Compare", "VS Code": "VS Code", "Browser": "Browser", "Zoom": "Zoom", "Slack": "Slack", "Mail": "Mail", "Files": "Files", "Spreadsheet": "Spreadsheet",
           "Music": "Music", "Calendar": "Calendar", "PDF Viewer": "Document Viewer", "Terminal": "Terminal"}
 
 # (model width, model height, screens that give it); weights favour 16:9
 SIZES = [((640, 352), [(1024, 576), (1280, 720), (1366, 768), (1600, 900), (1920, 1080)], 6),
-         ((608, 384), [(1280, 800), (1440, 900), (1680, 1050), (1024, 640)], 2), ((544, 416), [(1024, 768), (800, 600), (1400, 1050)], 1)]
+         ((608, 384), [(1280, 800), (1440, 900), (1680, 1050), (1024, 640)], 2), ((544, 416), [(1024, 768), (800, 600), (1400, 1050)], 1),
+         ((576, 384), [(1080, 720), (1200, 800), (900, 600)], 1), ((736, 320), [(1290, 540), (1720, 720)], .5)]
 HELD_SIZES = [((640, 352), [(1120, 630), (1536, 864), (960, 540)], 4), ((576, 416), [(1152, 832), (900, 650)], 1), ((704, 320), [(1720, 780), (1200, 545)], 1),
               ((608, 384), [(1216, 768)], 2)]
 
@@ -53,8 +56,8 @@ def window(c, x, y, w, h, ctx, kind, bare=False):
         c.rect(x, y, w, bar, r.choice([th.panel, th.bg, th.panel, th.accent if r.random() < .4 else th.panel]))
         col, style = c.im.getpixel((x + 2, y + 2)), r.randint(0, 2)
         fg = (240, 240, 240) if sum(col) < 380 else (25, 25, 25)
-        app, t = KINDS[kind][1][0], ctx.pick(.8)
-        if kind in ("code", "ide_debug", "ide_diff", "files", "pdf", "sheet"):
+        app, t = ALL[kind][1][0], ctx.pick(.8)
+        if kind in ("code", "editor", "diffview", "ide_debug", "ide_diff", "files", "pdf", "sheet"):
             name = ctx.w.filename(t) if kind != "files" else t or ctx.w.noun()
         elif app == "Terminal":
             name = r.choice([ctx.w.name().lower() + "@" + ctx.w.noun() + ": ~/" + (t or ctx.w.noun()), "Terminal", t or "bash", "Terminal"])
@@ -131,11 +134,11 @@ def clutter(c, ctx):
 def screen(seed, held=False, kind=None, topics=None):
     """Returns (canvas, model size, record). The record names what can be seen."""
     r = random.Random(seed)
-    kind = kind or r.choice(list(KINDS))
+    kind = kind or r.choice(list(KINDS) if held or r.random() < .76 else list(MORE))
     topics = topics_of(r) if topics is None else topics
     table = HELD_SIZES if held else SIZES
     (mw, mh), natives, _ = r.choices(table, [t[2] for t in table])[0]
-    W, H = r.choice(natives)
+    W, H = r.choice(natives) if held else r.choices(natives, [1 / n[0] for n in natives])[0]  # large ones take long to draw
     scale = mw / W
     base = max(8, int(round(r.choice([r.uniform(7.2, 9.5), r.uniform(8, 11), r.uniform(9, 14)]) / scale)))
     ctx = Context(r, topics, base, held)

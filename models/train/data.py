@@ -74,36 +74,34 @@ class Layout:
         return ids
 
     def answer(self, recs):
-        if len(recs) == 1:
-            text = line(recs[0])
-        else:
-            text = "\n".join("Frame %d: %s" % (i + 1, line(r)) for i, r in enumerate(recs))
-        if text not in self.cache:
-            self.cache[text] = self.enc(text) + [self.end_id]
-        return self.cache[text]
+        """Tokens of the answer; line by line, since no token goes on after the end of a line."""
+        out, n = [], len(recs)
+        for i, r in enumerate(recs):
+            text = line(r) if n == 1 else "Frame %d: %s%s" % (i + 1, line(r), "\n" if i < n - 1 else "")
+            if text not in self.cache:
+                self.cache[text] = self.enc(text)
+            out += self.cache[text]
+        return out + [self.end_id]
 
     def batch(self, groups, grid, g):
-        """groups: lists of records, one list for each sequence; all pictures have the same grid."""
-        rows = []
-        for recs in groups:
-            step, start = int(g.choice([1, 3, 5, 10, 10, 10, 15, 30])), int(g.integers(0, 900))
-            labels = [start + step * i for i in range(len(recs))]
-            p = self.prompt([grid] * len(recs), labels)
-            rows.append((p, self.answer(recs), len(recs)))
-        n = max(len(p) + len(a) for p, a, _ in rows)
-        ids = torch.zeros(len(rows), n, dtype=torch.long)
-        target = torch.full((len(rows), n), -100)
-        pos = torch.zeros(3, len(rows), n, dtype=torch.long)
-        for i, (p, a, k) in enumerate(rows):
-            ids[i, :len(p) + len(a)] = torch.tensor(p + a)
-            target[i, len(p) - 1:len(p) + len(a) - 1] = torch.tensor(a)
-            key = (len(p), k, grid)
-            if key not in self.pos:  # positions depend on the lengths only; a label's length is part of the prompt's
-                self.pos[key] = positions(p, self.image_id, [grid] * k) if k == 1 else None
-            pp = self.pos[key] if self.pos[key] is not None else positions(p, self.image_id, [grid] * k)
-            tail = pp[:, -1:] + 1 + torch.arange(len(a))
-            pos[:, i, :len(p) + len(a)] = torch.cat([pp, tail], 1)
-        return ids, pos, target
+        """groups: lists of records, equally long, one for each sequence; all pictures have the same grid and all
+        sequences the same labels. Returns ids and positions without the last token, targets of the last columns."""
+        k, step, start = len(groups[0]), int(g.choice([1, 3, 5, 10, 10, 10, 15, 30])), int(g.integers(0, 900))
+        p = self.prompt([grid] * k, [start + step * i for i in range(k)])
+        answers = [self.answer(recs) for recs in groups]
+        n = -(-max(map(len, answers)) // 8) * 8
+        ids = torch.full((len(groups), len(p) + n), self.end_id)
+        target = torch.full((len(groups), n), -100)  # of the last prompt token and what follows
+        ids[:, :len(p)] = torch.tensor(p)
+        for i, a in enumerate(answers):
+            ids[i, len(p):len(p) + len(a)] = target[i, :len(a)] = torch.tensor(a)
+        pos = self.pos.get((grid, k))
+        if pos is None:
+            pos = positions(p, self.image_id, [grid] * k)
+            if k == 1:  # several frames' labels are cut into tokens in many ways
+                self.pos[grid, k] = pos
+        pos = torch.cat([pos, pos[:, -1:] + torch.arange(1, n)], 1)[:, None].expand(3, len(groups), -1)
+        return ids[:, :-1], pos, target
 
 
 class Sampler:

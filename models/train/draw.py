@@ -10,12 +10,14 @@ import re
 from functools import lru_cache
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from records import KINDS
+from records import ALL
 from words import TOPICS
 
-KIND_ID = {k: i + 1 for i, k in enumerate(KINDS)}  # 0: no window
+KIND_ID = {k: i + 1 for i, k in enumerate(ALL)}  # 0: no window
 TOPIC_ID = {t: i + 1 for i, t in enumerate(TOPICS)}  # 0: none
 TOPIC_RE = re.compile("|".join(TOPICS))
 IGNORE = -1
@@ -38,7 +40,7 @@ FONTS = {  # family: (train files, held-out files)
 
 @lru_cache(None)
 def _font_files():
-    files = glob.glob("/usr/share/fonts/**/*.[to]tf", recursive=True)
+    files = glob.glob(os.environ.get("ESCRIBA_FONTS", "/usr/share/fonts") + "/**/*.[to]tf", recursive=True)
     return {os.path.splitext(os.path.basename(f))[0].replace(" ", ""): f for f in files}
 
 
@@ -92,6 +94,12 @@ class Theme:
         self.green = hsl(r.uniform(.28, .42), r.uniform(.5, 1), lum())
         self.yellow = hsl(r.uniform(.11, .16), r.uniform(.6, 1), lum())
         self.blue = hsl(r.uniform(.55, .65), r.uniform(.5, 1), lum())
+
+
+def shrink(im, w, h):
+    """Antialiased bicubic as bytes [h, w, 3]: Pillow's within one level, in half the time."""
+    x = torch.from_numpy(np.array(im)).permute(2, 0, 1)[None]
+    return F.interpolate(x, (h, w), mode="bicubic", antialias=True)[0].permute(1, 2, 0).contiguous().numpy()
 
 
 class Canvas:
@@ -156,7 +164,7 @@ class Canvas:
     def finish(self, mw, mh):
         """The picture at the model's size (mw x mh, multiples of 32) and its dense labels."""
         sx, sy = mw / self.w, mh / self.h
-        arr = np.asarray(self.im.resize((mw, mh), Image.BICUBIC), dtype=np.uint8)
+        arr = shrink(self.im, mw, mh)
         ch, cw = mh // 32, mw // 32
         kind = np.zeros((ch, cw), np.int8)
         yy, xx = np.mgrid[0:ch, 0:cw] * 32 + 16

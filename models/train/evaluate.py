@@ -42,20 +42,20 @@ def load_labels(folder):
 @torch.no_grad()
 def greedy(net, layout, images, labels=None, most=MAX_NEW):
     """Answers for sequences: images [B][n] of one size."""
-    b, n = len(images), len(images[0])
+    b, n, dev = len(images), len(images[0]), net.language_model.embed_tokens.weight.device
     h, w = images[0][0].shape[:2]
     grid = (h // 32, w // 32)
     p = layout.prompt([grid] * n, labels or [10 * i for i in range(n)])
-    ids = torch.tensor([p] * b)
-    pp = positions(p, layout.image_id, [grid] * n)
-    pixels = torch.from_numpy(np.stack([x for seq in images for x in seq]))
+    ids = torch.tensor([p] * b).to(dev)
+    pp = positions(p, layout.image_id, [grid] * n).to(dev)
+    pixels = torch.from_numpy(np.stack([x for seq in images for x in seq])).to(dev)
     past = [[] for _ in net.language_model.layers]
     hidden, _, _ = net(pixels, ids, pp[:, None].expand(3, b, -1), past)
     nxt, at = net.logits(hidden[:, -1]).argmax(-1), int(pp.max()) + 1
     out, done = [nxt], nxt == layout.end_id
     while not done.all() and len(out) < most * n:
         x = net.language_model.embed_tokens(nxt[:, None])
-        hidden = net.language_model(x, torch.full((3, b, 1), at), past=past)
+        hidden = net.language_model(x, torch.full((3, b, 1), at, device=dev), past=past)
         nxt, at = net.logits(hidden[:, -1]).argmax(-1), at + 1
         out.append(nxt)
         done |= nxt == layout.end_id

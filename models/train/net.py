@@ -1,6 +1,6 @@
-"""Qwen3-VL, written leanly for training on two CPU cores; parameter names and results are transformers'.
+"""Qwen3-VL, written leanly for training on two CPU cores or one GPU; parameter names and results are transformers'.
 
-Pictures come in batches of one size, as bytes; a batch holds sequences of one layout padded on the right.
+Pictures come in batches of one size, as bytes; a batch holds sequences of one prompt layout, padded on the right.
 `check.py` compares it with transformers.
 """
 import math
@@ -51,7 +51,9 @@ class VisionBlock(nn.Module):
 
 def attention(q, k, v):
     """Softmax over all patches of a picture, as many pictures at once as stay in the cache: on these cores a fifth
-    faster, forwards and backwards, than the library's own."""
+    faster, forwards and backwards, than the library's own (which a GPU gets)."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v)
     step = max(1, (1 << 20) // q.shape[2] ** 2)
     parts = []
     for i in range(0, len(q), step):
@@ -99,8 +101,8 @@ class Vision(nn.Module):
         self.deepstack_merger_list = nn.ModuleList(Merger(c, True) for _ in c["deepstack_visual_indexes"])
         self.cache = {}
 
-    def tables(self, gh, gw):
-        if (gh, gw) not in self.cache:
+    def tables(self, gh, gw, device):
+        if (gh, gw, device) not in self.cache:
             side = int(self.c["num_position_embeddings"] ** .5)
             r, c = block_order(gh, gw)
             ry, cx = torch.linspace(0, side - 1, gh)[r], torch.linspace(0, side - 1, gw)[c]
@@ -113,8 +115,8 @@ class Vision(nn.Module):
             inv = 1 / (10000 ** (torch.arange(0, dim, 2).float() / dim))
             ang = torch.cat([r[:, None] * inv, c[:, None] * inv], -1)
             ang = torch.cat([ang, ang], -1)
-            self.cache[gh, gw] = idx, wgt, ang.cos(), ang.sin()
-        return self.cache[gh, gw]
+            self.cache[gh, gw, device] = [t.to(device) for t in (idx, wgt, ang.cos(), ang.sin())]
+        return self.cache[gh, gw, device]
 
     def forward(self, images):
         """images: uint8 [B, H, W, 3] -> merged [B, cells, D], deepstack list, patches [B, n, d]."""
@@ -125,7 +127,7 @@ class Vision(nn.Module):
         w = proj.weight.float().sum(2).flatten(1)  # a still picture fills both time steps
         dtype = proj.weight.dtype  # levels of 0 .. 255 are exact in bf16; scale and shift are the weights' business
         x = F.linear(x.to(dtype), (w / 127.5).to(dtype), (proj.bias.float() - w.sum(1)).to(dtype))
-        idx, wgt, cos, sin = self.tables(gh, gw)
+        idx, wgt, cos, sin = self.tables(gh, gw, x.device)
         x = x + (self.pos_embed.weight[idx] * wgt).sum(0).to(x.dtype)
         deep = []
         for i, blk in enumerate(self.blocks):
@@ -191,17 +193,18 @@ class Text(nn.Module):
 
     def angles(self, pos):
         """pos [3, B, n] -> cos, sin [B, 1, n, head_dim]"""
+        self.axis, self.inv = self.axis.to(pos.device), self.inv.to(pos.device)
         ang = pos.float()[self.axis].permute(1, 2, 0) * self.inv
         ang = torch.cat([ang, ang], -1)[:, None]
         return ang.cos(), ang.sin()
 
-    def forward(self, x, pos, deep=None, mask=None, past=None):
-        """mask: [B, n] bool, where deep features are added (rows of deep in order)."""
+    def forward(self, x, pos, deep=None, at=None, past=None):
+        """at: the columns of image tokens, where deep features are added (rows of deep in order)."""
         cos, sin = self.angles(pos)
         for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, past[i] if past is not None else None)
             if deep is not None and i < len(deep):
-                x = x.masked_scatter(mask[..., None], x[mask] + deep[i].reshape(-1, x.shape[-1]).to(x.dtype))
+                x = x.index_add(1, at, deep[i].reshape(x.shape[0], -1, x.shape[-1]).to(x.dtype))
         return self.norm(x)
 
 
@@ -221,17 +224,19 @@ class Net(nn.Module):
         nn.init.normal_(self.visual.patch_embed["proj"].weight, std=.5 / math.sqrt(768))
         nn.init.normal_(self.language_model.embed_tokens.weight, std=.05)
 
-    def forward(self, images, ids, pos, past=None, features=None):
-        """ids [B, n] with one image token per merged cell; images in reading order over the batch.
-        features: what the tower made of the images before, [images, 1 + deep, cells, D], instead of them."""
+    def forward(self, images, ids, pos, past=None, features=None, at=None):
+        """ids [B, n] with one image token per merged cell, in the same columns in every row; images in reading order
+        over the batch. features: what the tower made of the images before, [images, 1 + deep, cells, D], instead of
+        them. at: the columns of image tokens, when the caller knows them."""
         x = self.language_model.embed_tokens(ids)
-        mask = ids == self.image_id
+        if at is None:
+            at = (ids[0] == self.image_id).nonzero()[:, 0]
         if features is None:
             merged, deep, patches = self.visual(images)
         else:
             merged, deep, patches = features[:, 0], list(features[:, 1:].unbind(1)), None
-        x = x.masked_scatter(mask[..., None], merged.reshape(-1, x.shape[-1]).to(x.dtype))
-        return self.language_model(x, pos, deep, mask, past), merged, patches
+        x = x.index_copy(1, at, merged.reshape(x.shape[0], -1, x.shape[-1]).to(x.dtype))
+        return self.language_model(x, pos, deep, at, past), merged, patches
 
     def logits(self, hidden):
         return hidden @ self.language_model.embed_tokens.weight.t().to(hidden.dtype)

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from records import KINDS
+from records import ALL
 from words import TOPICS
 
 
@@ -17,30 +17,30 @@ class Heads(nn.Module):
     def __init__(self, d_cell, d_patch):
         super().__init__()
         self.topic = nn.Linear(d_cell, len(TOPICS) + 1)
-        self.kind = nn.Linear(d_cell, len(KINDS) + 1)
+        self.kind = nn.Linear(d_cell, len(ALL) + 1)
         self.chars = nn.Linear(d_patch, 26)
 
     def losses(self, merged, patches, topic, chars, kind=None):
         """merged [B, cells, D], patches [B, n, d] in block order, labels as [B, rows, columns]."""
         lt = self.topic(merged).float().flatten(0, 1)
-        weight = torch.ones(lt.shape[1])
+        weight = torch.ones(lt.shape[1], device=lt.device)
         weight[0] = .12  # most cells hold no subject
         t = mean_ce(lt, topic.flatten().long(), weight)
         b, gh, gw = chars.shape
         bits = chars.view(b, gh // 2, 2, gw // 2, 2).permute(0, 1, 3, 2, 4).reshape(b, gh * gw, 1)
-        bits = ((bits >> torch.arange(26)) & 1).float()
+        bits = ((bits >> torch.arange(26, device=bits.device)) & 1).float()
         known = (chars.flatten(1).amax(1) >= 0).float()[:, None, None]  # pictures of real programs come without
-        c = F.binary_cross_entropy_with_logits(self.chars(patches).float(), bits, weight=known, pos_weight=torch.tensor(3.))
+        c = F.binary_cross_entropy_with_logits(self.chars(patches).float(), bits, weight=known, pos_weight=torch.full((), 3., device=lt.device))
         k = mean_ce(self.kind(merged).float().flatten(0, 1), kind.flatten().long()) if kind is not None else None
         with torch.no_grad():
             hit = topic.flatten() > 0
-            acc = (lt.argmax(1)[hit] == topic.flatten()[hit]).float().mean()
+            acc = ((lt.argmax(1) == topic.flatten()) & hit).sum() / hit.sum()
         return t, c, k, acc
 
 
 def mean_ce(logits, target, weight=None):
     """Cross entropy over the cells whose label is known (not -1); zero when there is none."""
-    w = (torch.ones(logits.shape[1]) if weight is None else weight)[target.clamp(min=0)] * (target >= 0)
+    w = (torch.ones(logits.shape[1], device=logits.device) if weight is None else weight)[target.clamp(min=0)] * (target >= 0)
     return (F.cross_entropy(logits, target, ignore_index=-1, reduction="none") * w).sum() / w.sum().clamp(min=1)
 
 
@@ -73,7 +73,7 @@ class Optimiser:
         for p, m in zip(self.low, self.high):
             m.grad = p.grad.float() if p.grad is not None else torch.zeros_like(m)
             p.grad = None
-        norm = nn.utils.clip_grad_norm_(self.high, 1.0)
+        nn.utils.clip_grad_norm_(self.high, 1.0)
         for o in self.opts:
             for g in o.param_groups:
                 g["lr"] = self.lr * f
@@ -81,7 +81,7 @@ class Optimiser:
         with torch.no_grad():
             for p, m in zip(self.low, self.high):
                 p.copy_(m)
-        return float(norm)
+        return f
 
     def masters(self, module):
         """float32 values of a module's parameters, by name."""

@@ -47,11 +47,24 @@ KINDS = {
     "calendar":   ("other", ["Calendar"], "Planning %s in the calendar", "Looking at the calendar"),
     "desktop":    ("other", ["Desktop"], "Looking at the desktop with %s files", "Looking at the desktop"),
 }
+# Other programs for the same things (screens_more.py), drawn in training only.
+MORE = {
+    "tedit":      ("coding", ["Terminal", "Editor"], "Editing %s code in an editor", "Editing code in an editor"),
+    "editor":     ("coding", ["Editor"], "Editing %s code in an editor", "Editing code in an editor"),
+    "stepper":    ("debugging", ["Terminal"], "Debugging %s in the terminal", "Debugging in the terminal"),
+    "crash":      ("debugging", ["Terminal"], "Looking at a %s stack trace in the terminal", "Looking at a stack trace in the terminal"),
+    "history":    ("review", ["Terminal", "Git"], "Reviewing a %s diff in the terminal", "Reviewing a diff in the terminal"),
+    "sidediff":   ("review", ["Terminal"], "Reviewing a %s diff in the terminal", "Reviewing a diff in the terminal"),
+    "diffview":   ("review", ["Diff Viewer"], "Reviewing a %s diff", "Reviewing a diff"),
+    "textweb":    ("reading", ["Terminal"], "Reading about %s in the terminal", "Reading in the terminal"),
+    "commander":  ("other", ["Terminal", "Files"], "Browsing %s files in the terminal", "Browsing files in the terminal"),
+}
+ALL = {**KINDS, **MORE}
 
 
 def record(kind, topics, extra_apps=()):
     """The record as a dictionary; `extra_apps` are other programs clearly to be seen."""
-    activity, apps, with_topic, without = KINDS[kind]
+    activity, apps, with_topic, without = ALL[kind]
     apps = list(apps) + [a for a in extra_apps if a not in apps]
     text = with_topic % topics[0] if topics else without
     return {"description": text, "activity": activity, "apps": apps, "topics": list(topics), "kind": kind}

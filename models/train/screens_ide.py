@@ -1,6 +1,6 @@
 """Windows of terminals and of the code editor."""
 from draw import Theme, families, font, advance, hsl, mix
-from screens_text import Lines
+from screens_more import More
 
 
 def palette(r, held):
@@ -27,6 +27,8 @@ def palette(r, held):
 def terminal(c, x, y, w, h, ctx, kind):
     r = ctx.r
     pal, th = palette(r, ctx.held)
+    if kind in ("commander", "tedit", "textweb", "history") and r.random() < .3:  # programs that bring their own colours
+        pal.update(bg=hsl(r.uniform(.55, .7), r.uniform(.5, 1), r.uniform(.15, .35)), fg=(225, 225, 225), bold=(255, 255, 255), inv=hsl(.5, 1, .6))
     name = ctx.font("mono")
     size = ctx.base
     f, widths = font(name, size)
@@ -42,8 +44,8 @@ def terminal(c, x, y, w, h, ctx, kind):
     cols, rows = int((w - 2 * pad) / cw), int((h - 2 * pad) / lh) - (1 if status else 0)
     if cols < 20 or rows < 5:
         return
-    lines = getattr(Lines(ctx, cols, rows), kind)()
-    full = kind in ("vim", "man", "top", "gitdiff")
+    lines = getattr(More(ctx, cols, rows), kind)()
+    full = kind in ("vim", "man", "top", "gitdiff", "tedit", "history", "textweb", "commander", "sidediff")
     lines = lines[:rows] if full else lines[-rows:]
     ty = y + pad
     for ln in lines:
@@ -209,7 +211,7 @@ def ide(c, x, y, w, h, ctx, kind):
         c.rect(ex, py, ew, panel, th.bg)
         c.rect(ex, py, ew, 1, th.line)
         c.text(ex + us, py + 4, "PROBLEMS   OUTPUT   DEBUG CONSOLE   TERMINAL", (ui, us), th.dim, ex + ew)
-        L = Lines(ctx, int(ew / (s * .62)), max(2, (panel - row * 2) // lh))
+        L = More(ctx, int(ew / (s * .62)), max(2, (panel - row * 2) // lh))
         sub = (L.trace() if r.random() < .4 else [[("%s = %s" % (wd.ident(ctx.pick(.4)), wd.num()), "fg")] for _ in range(9)]) if kind == "ide_debug" else L.shell() if r.random() < .6 else L.tests()
         ly = py + row * 1.4
         for ln in sub[-L.rows:]:

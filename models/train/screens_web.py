@@ -1,5 +1,5 @@
 """Pages in a browser."""
-from draw import Theme, mix
+from draw import Theme, hsl, mix
 from screens_text import Lines
 
 
@@ -20,12 +20,42 @@ def wrap(c, x, y, text, fnt, col, width, lh, bottom):
     return y
 
 
+def classic(c, x, y, w, ctx, th, us, url):
+    """Menu, tool bar with pictures and an address, as older and smaller browsers have it; returns its height."""
+    r, at, row = ctx.r, 0, int(us * 1.8)
+    if r.random() < .6:
+        c.rect(x, y, w, row, th.panel)
+        c.text(x + us * .7, y + row * .15, r.choice(["File  Edit  View  Navigate  Tools  Help", "File   Tools   Help", "File  Edit  View  Go  Bookmarks  Help"]), (ctx.ui, us), th.fg, x + w)
+        at = row
+    q, named, far = int(us * r.uniform(1.4, 2.6)), r.random() < .3, r.random() < .6
+    n, tall = r.randint(3, 9), q + 8 + (int(us * 1.3) if named else 0)
+    c.rect(x, y + at, w, tall, th.panel)
+    step = max(int(q * 1.4), int(us * 3.4) if named else 0)
+    for i in range(n):
+        c.rect(x + 6 + i * step, y + at + 4, q, q, hsl(r.random(), r.uniform(.1, .7), r.uniform(.4, .6)), r.choice([0, 4, q // 2]))
+        if named:
+            c.text(x + 6 + i * step, y + at + q + 5, ["Back", "Next", "Home", "Load", "Save", "Stop", "Mark", "Find", "Tools"][i], (ctx.ui, max(8, int(us * .8))), th.fg)
+    fx, fy = (x + 12 + n * step, y + at + 4) if far else (x + 6, y + at + tall)
+    if not far:
+        c.rect(x, fy, w, row + 6, th.panel)
+    c.rect(fx, fy, int(x + w - fx - 8), row, th.bg, r.choice([0, 3]), th.line)
+    c.text(fx + us * .6, fy + row * .15, url, (ctx.ui, us), th.fg, x + w - 12)
+    return at + tall + (0 if far else row + 6)
+
+
 def browser(c, x, y, w, h, ctx, kind):
     r, s, ui = ctx.r, ctx.base, ctx.ui
     chrome = Theme(r, held=ctx.held)
     us = max(8, int(s * r.uniform(.85, 1)))
     bar = int(us * 2.2)
     main = ctx.pick(1)
+    if not ctx.held and r.random() < .2:
+        url = "%s%s%s" % (r.choice(["file:///home/%s/", "http://%s.org/"]) % ctx.w.syllables(2), main or ctx.w.noun(), r.choice(["", ".html", "/" + kind]))
+        top = y + classic(c, x, y, w, ctx, chrome, us, url)
+        th = Theme(r, dark=r.random() < .25)
+        c.rect(x, top, w, y + h - top, th.bg)
+        PAGES[kind](c, x, top, w, y + h - top, ctx, th, main, s)
+        return
     c.rect(x, y, w, bar * 2, chrome.panel)
     tw = int(min(w * .3, us * 16))
     for i in range(r.randint(1, max(1, min(5, w // tw - 1)))):

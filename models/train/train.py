@@ -88,7 +88,7 @@ def main():
         image, ids, pos, target, kind, topic, chars = sampler.batch()
         feat = image.view(torch.bfloat16) if a.features else None
         hidden, merged, patches = net(image, ids, pos, features=feat)
-        want = target >= 0
+        want, hidden = target >= 0, hidden[:, -target.shape[1]:]
         tgt = target[want]
         logits = net.logits(hidden[want]).float()
         w = layout.heavy[tgt]
