@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Answers frames with Hugging Face transformers in bfloat16, and prints one line of JSON with what it took.
 
-    transformers_peer.py MODEL --tokens N --threads N --batch N --prompt TEXT FRAME...
+    transformers_peer.py MODEL --tokens N --threads N --batch N --prompt TEXT --warm FRAME FRAME...
 
 Exactly N tokens for each frame, greedily; frames go through the tower and the decoder `--batch` at a time. The prompt is laid
 out by hand, so that a checkpoint without a chat template will do.
@@ -31,7 +31,7 @@ def prompt_ids(tokenizer, image_tokens, text):
             [special["<|im_end|>"]] + words("\n") + [special["<|im_start|>"]] + words("assistant\n"))
 
 
-def answer(model, processor, tokenizer, args, paths):
+def answer(model, processor, tokenizer, args, paths, tokens):
     images = [Image.open(path).convert("RGB") for path in paths]
     pictures = processor(images=images, return_tensors="pt")
     merge = processor.merge_size ** 2
@@ -43,7 +43,7 @@ def answer(model, processor, tokenizer, args, paths):
     pad = tokenizer.token_to_id("<|image_pad|>")
     given = dict(input_ids=ids, attention_mask=torch.ones_like(ids), image_grid_thw=pictures["image_grid_thw"],
                  pixel_values=pictures["pixel_values"].to(torch.bfloat16), mm_token_type_ids=(ids == pad).int())
-    out = model.generate(**given, max_new_tokens=args.tokens, min_new_tokens=args.tokens, do_sample=False, pad_token_id=0)
+    out = model.generate(**given, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
     return out.shape[0] * (out.shape[1] - ids.shape[1]), ids.shape[1]
 
 
@@ -55,6 +55,7 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--prompt", required=True)
+    parser.add_argument("--warm", required=True, help="a frame that is answered before, to warm up")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -62,11 +63,12 @@ def main():
     model = transformers.AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.bfloat16).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(args.model)
     tokenizer = tokenizers.Tokenizer.from_file(args.model + "/tokenizer.json")
-    opened = time.monotonic()
     generated = 0
     with torch.inference_mode():
+        answer(model, processor, tokenizer, args, [args.warm], 4)
+        opened = time.monotonic()
         for at in range(0, len(args.frames), args.batch):
-            n, prompt = answer(model, processor, tokenizer, args, args.frames[at:at + args.batch])
+            n, prompt = answer(model, processor, tokenizer, args, args.frames[at:at + args.batch], args.tokens)
             generated += n
     seconds = time.monotonic() - opened
     print(json.dumps({
