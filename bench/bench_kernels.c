@@ -146,6 +146,7 @@ static double time_kernel(const product *p)
             for (size_t row = 0; row < p->n; row += ES_DOT_ROWS) {
                 size_t rows = es_least(ES_DOT_ROWS, p->n - row), at = row * w->groups + g * rows;
                 es_dot d = {.rows = rows,
+                            .stride = rows,
                             .group = w->group,
                             .groups = es_least(depth, w->groups - g),
                             .bits = unpack ? 8 : w->bits,

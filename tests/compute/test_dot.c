@@ -158,7 +158,7 @@ static void trial_free(trial *t)
 static void multiply(const es_dot_kernels *k, const trial *t, const bytes *b, size_t panel, size_t split, float *c)
 {
     const es_panels *p = t->p;
-    es_dot d = {.rows = t->rows, .group = p->group, .bits = p->bits, .bf16 = p->bf16, .c = c};
+    es_dot d = {.rows = t->rows, .stride = t->rows, .group = p->group, .bits = p->bits, .bf16 = p->bf16, .c = c};
     for (size_t g = 0; g < p->groups; g += d.groups) {
         d.groups = g == 0 && split != 0 ? split : p->groups - g;
         d.add = g > 0;
@@ -234,6 +234,47 @@ static void unpacked_weights_are_the_same(void **state)
         trial_free(&t);
     }
     assert_true(unpacked > 100);
+}
+
+/* A few rows out of more that lie side by side, as weights of attention do. */
+static void rows_among_others_give_the_same_products(void **state)
+{
+    (void)state;
+    es_dot_kernels k[TABLES];
+    size_t count = usable_tables(k);
+    rng r = {16};
+    for (size_t i = 0; i < 200; i++) {
+        trial t;
+        trial_make(&t, &r);
+        const es_panels *p = t.p;
+        size_t stride = t.rows + rng_below(&r, 24), first = rng_below(&r, stride - t.rows + 1);
+        bytes alone = bytes_make(&k[0], t.x, t.in, t.rows, t.in, p->group);
+        bytes among = {need(t.in * stride), need_floats(p->groups * stride), need_floats(p->groups * stride)};
+        for (size_t row = 0; row < t.rows; row++) {
+            for (size_t j = 0; j < t.in; j++)
+                among.a[(j / 4 * stride + first + row) * 4 + j % 4] = alone.a[(j / 4 * t.rows + row) * 4 + j % 4];
+            for (size_t g = 0; g < p->groups; g++) {
+                among.scale[g * stride + first + row] = alone.scale[g * t.rows + row];
+                among.sum[g * stride + first + row] = alone.sum[g * t.rows + row];
+            }
+        }
+        for (size_t at = 0; at < count; at++) {
+            float want[ES_DOT_ROWS * ES_DOT_COLS], got[ES_DOT_ROWS * ES_DOT_COLS];
+            multiply(&k[at], &t, &alone, 0, 0, want);
+            es_dot d = {.rows = t.rows, .stride = stride, .group = p->group, .groups = p->groups, .bits = p->bits};
+            d.bf16 = p->bf16;
+            d.a = among.a + 4 * first;
+            d.scale = among.scale + first;
+            d.sum = among.sum + first;
+            d.panel = p->data;
+            d.c = got;
+            k[at].multiply(&d);
+            expect_same_bits(k[at].name, got, want, t.rows * ES_DOT_COLS);
+        }
+        bytes_free(&alone);
+        bytes_free(&among);
+        trial_free(&t);
+    }
 }
 
 /* The largest weights and activations: whole sums at their bounds. */
@@ -318,6 +359,7 @@ int main(void)
         cmocka_unit_test(numbers_that_are_not_finite_spoil_their_own_row_only),
         cmocka_unit_test(every_instruction_set_gives_the_same_products),
         cmocka_unit_test(unpacked_weights_are_the_same),
+        cmocka_unit_test(rows_among_others_give_the_same_products),
         cmocka_unit_test(the_largest_sums_do_not_overflow),
         cmocka_unit_test(products_are_within_their_bound_of_float64),
     };

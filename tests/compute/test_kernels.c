@@ -393,47 +393,56 @@ static void softmax_matches_scalar(void **state)
     for_each_isa(compare_softmax, "softmax", 1e-6);
 }
 
-#define KEYS 256
+enum { KEYS = ES_WEIGH, QUERIES = ES_WEIGH_QUERIES };
 
-/* A row of `weigh` among others; unseen scores are garbage. */
 typedef struct weighed {
-    int8_t a[KEYS * 6];
-    float scale[KEYS / ES_WEIGH * 6], sum[KEYS / ES_WEIGH * 6], max, sum_all, rescale;
+    int8_t a[KEYS * QUERIES + 1];
+    float scale[QUERIES], sum[QUERIES], rescale[QUERIES], max[QUERIES], sum_all[QUERIES];
+    bool risen;
 } weighed;
 
-static void weigh_once(const es_kernels *k, weighed *w, size_t rows, const float *s, size_t run, size_t seen)
+static void weigh_begin(weighed *w)
+{
+    memset(w, 0, sizeof *w);
+    for (size_t i = 0; i < QUERIES; i++)
+        w->max[i] = -INFINITY;
+}
+
+static void weigh_once(const es_kernels *k, weighed *w, const float *s, size_t seen)
 {
     memset(w->a, 1, sizeof w->a);
-    w->rescale = k->weigh(w->a, w->scale, w->sum, rows, s, run, seen, KEYS, &w->max, &w->sum_all);
+    w->risen = k->weigh(w->a, w->scale, w->sum, w->rescale, s, seen, w->max, w->sum_all);
+    assert_int_equal(w->a[KEYS * QUERIES], 1);
 }
 
 static void compare_weigh(const es_kernels *scalar, const es_kernels *fast, rng *r, double *drift)
 {
-    float s[KEYS / 32 * 40];
-    weighed one = {.max = -INFINITY}, other = {.max = -INFINITY};
+    float s[KEYS * QUERIES];
+    weighed one, other;
+    weigh_begin(&one);
+    weigh_begin(&other);
     for (size_t block = 0; block < 4; block++) {
-        size_t rows = 1 + rng_below(r, 6), run = 32 + rng_below(r, 9);
-        size_t seen = block == 1 ? 0 : block == 2 ? KEYS : 1 + rng_below(r, KEYS);
+        size_t seen = block == 2 ? KEYS : 1 + rng_below(r, KEYS);
         rng_fill(r, s, sizeof s / sizeof *s, block == 3 ? 60.0f : 3.0f);
-        for (size_t i = seen; i < KEYS; i++)
-            s[i / 32 * run + i % 32] = NAN;
-        weigh_once(scalar, &one, rows, s, run, seen);
-        weigh_once(fast, &other, rows, s, run, seen);
-        assert_true(one.max == other.max); /* a maximum has no rounding */
-        keep(drift, drift_of(&one.rescale, &other.rescale, 1, 1e-6));
-        for (size_t g = 0; g < KEYS / ES_WEIGH; g++) {
+        for (size_t i = seen * QUERIES; i < KEYS * QUERIES; i++)
+            s[i] = NAN; /* unseen scores are garbage */
+        weigh_once(scalar, &one, s, seen);
+        weigh_once(fast, &other, s, seen);
+        assert_true(one.risen == other.risen && (block > 0 || one.risen));
+        for (size_t q = 0; q < QUERIES; q++) {
             float sum = 0.0f;
-            for (size_t i = g * ES_WEIGH; i < (g + 1) * ES_WEIGH; i++) {
-                size_t at = i / 4 * 4 * rows + i % 4;
+            assert_true(one.max[q] == other.max[q]); /* a maximum has no rounding */
+            keep(drift, one.risen ? drift_of(&one.rescale[q], &other.rescale[q], 1, 1e-6) : 0.0);
+            for (size_t i = 0; i < KEYS; i++) {
+                size_t at = (i / 4 * QUERIES + q) * 4 + i % 4;
                 assert_true(abs(one.a[at] - other.a[at]) <= 1); /* a half may fall to either side */
                 assert_true(i < seen || other.a[at] == 0);
-                assert_true(rows == 1 || other.a[at + 4] == 1); /* the next row's */
                 sum += (float)other.a[at];
             }
-            assert_true(other.sum[g * rows] == sum);
-            keep(drift, drift_of(&one.scale[g * rows], &other.scale[g * rows], 1, 1e-6));
+            assert_true(other.sum[q] == sum);
+            keep(drift, drift_of(&one.scale[q], &other.scale[q], 1, 1e-6));
+            other.sum_all[q] = one.sum_all[q]; /* rounding of the bytes need not add up */
         }
-        other.sum_all = one.sum_all; /* rounding of the bytes need not add up */
     }
 }
 
@@ -451,22 +460,27 @@ static void weights_as_bytes_are_near_the_true_ones(void **state)
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
         table_of(&k, isas[i]);
-        float s[KEYS];
-        for (size_t j = 0; j < KEYS; j++)
-            s[j] = -(float)j * 0.05f;
-        weighed w = {.max = -INFINITY};
-        weigh_once(&k, &w, 1, s, 32, KEYS);
-        double total = 0.0;
-        for (size_t j = 0; j < KEYS; j++) { /* half a byte of the group's largest, and a little for 2^x itself */
-            double want = exp2((double)s[j]), top = exp2((double)s[j / ES_WEIGH * ES_WEIGH]);
-            double got = (double)w.a[j] * (double)w.scale[j / ES_WEIGH];
-            assert_true(fabs(got - want) <= top * (0.5 / 127.0 + 1.2e-4));
-            total += got;
+        float s[KEYS * QUERIES];
+        for (size_t j = 0; j < KEYS * QUERIES; j++)
+            s[j] = -(float)(j / QUERIES) * 0.05f * (float)(1 + j % QUERIES);
+        weighed w;
+        weigh_begin(&w);
+        weigh_once(&k, &w, s, KEYS);
+        for (size_t q = 0; q < QUERIES; q++) {
+            double total = 0.0;
+            for (size_t j = 0; j < KEYS; j++) { /* half a byte of the largest, and a little for 2^x itself */
+                double want = exp2((double)s[j * QUERIES + q]);
+                double got = (double)w.a[(j / 4 * QUERIES + q) * 4 + j % 4] * (double)w.scale[q];
+                assert_true(fabs(got - want) <= 0.5 / 127.0 + 1.2e-4);
+                total += got;
+            }
+            assert_true(w.risen && w.rescale[q] == 0.0f && w.max[q] == 0.0f);
+            assert_true(fabs((double)w.sum_all[q] - total) <= 1e-5 * total);
         }
-        assert_true(w.rescale == 0.0f && w.max == 0.0f && fabs((double)w.sum_all - total) <= 1e-5 * total);
-        s[77] = NAN;
-        weigh_once(&k, &w, 1, s, 32, KEYS);
-        assert_true(isnan(w.sum_all)); /* never silently wrong */
+        s[17 * QUERIES + 3] = NAN;
+        weigh_once(&k, &w, s, KEYS);
+        for (size_t q = 0; q < QUERIES; q++)
+            assert_true(isnan(w.sum_all[q]) == (q == 3)); /* never silently wrong, nor at a neighbour's cost */
     }
 }
 

@@ -1,14 +1,16 @@
 /* attention_dot.c - attention over whole segments by integer products (docs/quantised.md, "Attention").
  *
- * A head's keys and values become panels of bytes once. Tiles of six queries then walk them in blocks of ES_BLOCK_KEYS:
- * scores are one integer product, weights become bytes as softmax makes them, outputs are another integer product.
+ * A head's keys become tiles of bytes and its values panels, once. Tasks of ES_TILE_ROWS queries, which become panels,
+ * then walk them in groups of ES_WEIGH keys: scores come key by key, with 32 queries side by side, so that softmax
+ * needs nothing from neighbouring lanes; its weights, as bytes, are the next product's rows as they lie.
  */
 #include "compute/cpu/device.h"
 
 #include <math.h>
 
-#define BLOCK ES_BLOCK_KEYS
-#define TILES (ES_TILE_ROWS / ES_DOT_ROWS) /* of one task */
+#define KEY_ROWS 8                        /* keys of a tile: ES_WEIGH is a multiple */
+#define GROUPS_MAX (ES_HEAD_DIM_MAX / 32) /* of a row of keys or queries */
+_Static_assert(ES_WEIGH_QUERIES == ES_DOT_COLS && ES_TILE_ROWS % ES_DOT_COLS == 0, "a panel of queries is weighed");
 
 typedef struct heads {
     es_cpu *cpu;
@@ -17,10 +19,11 @@ typedef struct heads {
     size_t rows, heads, dim;
     size_t depth, group;            /* dim padded to whole groups of the score product */
     size_t outputs;                 /* panels that hold dim */
-    size_t key_panel, value_block;  /* bytes of 32 keys; of ES_WEIGH keys' part of 32 outputs */
+    size_t key_tile, value_block;   /* bytes of KEY_ROWS keys; of ES_WEIGH keys' part of 32 outputs */
+    size_t query_panel;             /* bytes of 32 queries */
     size_t keys, values, head_size; /* bytes a head: keys, values, both */
     size_t first;                   /* the first head that is in `room` */
-    uint8_t *room;                  /* [heads at once][keys: panels of 32][values: panels of 32 outputs] */
+    uint8_t *room;                  /* [heads at once][keys: tiles][values: panels of 32 outputs] */
 } heads;
 
 /* 32 numbers' signed bytes a [group / 4][32][4] with their scales and sums become a block of unsigned ones. */
@@ -49,22 +52,25 @@ static void mean_key(const heads *h, size_t head, float *mean)
         mean[j] /= (float)h->rows;
 }
 
-/* Up to 32 keys from `row` on, without what they have in common. */
-static void pack_keys(const heads *h, es_scratch *s, uint8_t *panel, size_t head, size_t row, const float *mean)
+/* A tile of keys: bytes [depth / 4][KEY_ROWS][4], then scales and sums [groups][KEY_ROWS]. */
+static float *tile_scales(const heads *h, uint8_t *tile)
 {
-    size_t groups = h->depth / h->group, count = es_least(ES_DOT_COLS, h->rows - row);
-    float scale[ES_HEAD_DIM_MAX / 32 * ES_DOT_COLS], sum[ES_HEAD_DIM_MAX / 32 * ES_DOT_COLS];
-    int8_t *a = (int8_t *)s->values;
-    memset(s->keys, 0, ES_DOT_COLS * h->depth * sizeof *s->keys);
+    return (float *)(void *)(tile + h->depth * KEY_ROWS);
+}
+
+/* Up to KEY_ROWS keys from `row` on, without what they have in common; past the last ones zeros. */
+static void pack_keys(const heads *h, es_scratch *s, uint8_t *tile, size_t head, size_t row, const float *mean)
+{
+    size_t count = row < h->rows ? es_least(KEY_ROWS, h->rows - row) : 0;
+    float *scale = tile_scales(h, tile);
+    memset(s->keys, 0, KEY_ROWS * h->depth * sizeof *s->keys);
     for (size_t i = 0; i < count; i++) {
         const float *key = h->qkv + (((row + i) * 3 + 1) * h->heads + head) * h->dim;
         for (size_t j = 0; j < h->dim; j++)
             s->keys[i * h->depth + j] = key[j] - mean[j];
     }
-    h->cpu->dot.quantise(a, scale, sum, s->keys, h->depth, ES_DOT_COLS, h->depth, h->group);
-    for (size_t g = 0; g < groups; g++)
-        to_block(panel + g * es_dot_block_bytes(h->group, 8, false), h->group, a + g * h->group * ES_DOT_COLS,
-                 scale + g * ES_DOT_COLS);
+    h->cpu->dot.quantise((int8_t *)tile, scale, scale + h->depth / h->group * KEY_ROWS, s->keys, h->depth, KEY_ROWS,
+                         h->depth, h->group);
 }
 
 /* Outputs [from, from + 32) of up to ES_WEIGH keys' values from `row` on. */
@@ -98,8 +104,8 @@ static void pack_head(void *context, size_t task, size_t worker)
     es_scratch *s = &h->cpu->scratch[worker];
     float mean[ES_HEAD_DIM_MAX];
     mean_key(h, head, mean);
-    for (size_t row = 0; row < h->rows; row += ES_DOT_COLS)
-        pack_keys(h, s, h->room + task * h->head_size + row / ES_DOT_COLS * h->key_panel, head, row, mean);
+    for (size_t tile = 0; tile < h->keys / h->key_tile; tile++)
+        pack_keys(h, s, h->room + task * h->head_size + tile * h->key_tile, head, tile * KEY_ROWS, mean);
     for (size_t o = 0; o < h->outputs; o++)
         for (size_t row = 0; row < h->rows; row += ES_WEIGH)
             pack_values(h, s, value_panel(h, head, o) + row / ES_WEIGH * h->value_block, head, row, o * ES_DOT_COLS);
@@ -107,86 +113,85 @@ static void pack_head(void *context, size_t task, size_t worker)
 
 /* A task's queries and what was gathered for them so far, in the worker's own memory. */
 typedef struct tile {
-    size_t rows;            /* of all the dot tiles */
-    int8_t *q;              /* [tiles][depth / 4][rows of the tile][4] */
-    float *q_scale, *q_sum; /* [tiles][groups][rows of the tile] */
-    float *out;             /* [tiles][outputs][rows of the tile][32] */
-    float *scores;          /* [BLOCK / 32][rows of the tile][32] */
+    size_t rows;   /* queries */
+    uint8_t *q;    /* [panels] */
+    float *out;    /* [panels][outputs][32 queries][32] */
+    float *scores; /* [ES_WEIGH][32 queries] */
     float max[ES_TILE_ROWS], sum[ES_TILE_ROWS];
 } tile;
+
+/* Up to 32 queries from `row` on become a panel; past the last ones zeros. */
+static void pack_queries(const heads *h, es_scratch *s, uint8_t *panel, size_t head, size_t row, size_t count)
+{
+    float factor = (float)(1.4426950408889634 / sqrt((double)h->dim)); /* scores to base 2 */
+    float scale[GROUPS_MAX * ES_DOT_COLS], sum[GROUPS_MAX * ES_DOT_COLS];
+    int8_t *a = (int8_t *)s->values;
+    memset(s->q, 0, ES_DOT_COLS * h->depth * sizeof *s->q);
+    for (size_t i = 0; i < count; i++)
+        h->cpu->k.scale(s->q + i * h->depth, h->qkv + ((row + i) * 3 * h->heads + head) * h->dim, factor, h->dim);
+    h->cpu->dot.quantise(a, scale, sum, s->q, h->depth, ES_DOT_COLS, h->depth, h->group);
+    for (size_t g = 0; g < h->depth / h->group; g++)
+        to_block(panel + g * es_dot_block_bytes(h->group, 8, false), h->group, a + g * h->group * ES_DOT_COLS,
+                 scale + g * ES_DOT_COLS);
+}
 
 static void tile_begin(const heads *h, tile *t, es_scratch *s, size_t head, size_t first)
 {
     t->rows = es_least(ES_TILE_ROWS, h->rows - first);
-    t->q = (int8_t *)s->keys;
-    t->q_scale = s->values;
-    t->q_sum = s->values + ES_TILE_ROWS * (h->depth / h->group);
+    t->q = (uint8_t *)s->keys;
     t->out = s->out;
     t->scores = s->scores;
-    float factor = (float)(1.4426950408889634 / sqrt((double)h->dim)); /* scores to base 2 */
-    memset(s->q, 0, ES_DOT_ROWS * h->depth * sizeof *s->q);
-    for (size_t row = 0; row < t->rows; row += ES_DOT_ROWS) {
-        size_t rows = es_least(ES_DOT_ROWS, t->rows - row), at = row * (h->depth / h->group);
-        for (size_t i = 0; i < rows; i++)
-            h->cpu->k.scale(s->q + i * h->depth, h->qkv + ((first + row + i) * 3 * h->heads + head) * h->dim, factor,
-                            h->dim);
-        h->cpu->dot.quantise(t->q + row * h->depth, t->q_scale + at, t->q_sum + at, s->q, h->depth, rows, h->depth,
-                             h->group);
-    }
-    for (size_t i = 0; i < t->rows; i++) {
+    for (size_t row = 0; row < t->rows; row += ES_DOT_COLS)
+        pack_queries(h, s, t->q + row / ES_DOT_COLS * h->query_panel, head, first + row,
+                     es_least(ES_DOT_COLS, t->rows - row));
+    for (size_t i = 0; i < ES_TILE_ROWS; i++) {
         t->max[i] = -INFINITY;
         t->sum[i] = 0.0f;
     }
 }
 
-/* Scores of `rows` queries from `row` on against the block's keys. */
-static void tile_scores(const heads *h, const tile *t, size_t row, size_t rows, const uint8_t *keys, size_t count)
+/* Scores of ES_WEIGH keys against one panel of queries. */
+static void group_scores(const heads *h, const tile *t, uint8_t *keys, const uint8_t *queries)
 {
     size_t groups = h->depth / h->group;
-    es_dot d = {.rows = rows,
-                .group = h->group,
-                .groups = groups,
-                .bits = 8,
-                .a = t->q + row * h->depth,
-                .scale = t->q_scale + row * groups,
-                .sum = t->q_sum + row * groups};
-    for (size_t at = 0; at < count; at += ES_DOT_COLS) {
-        d.panel = keys + at / ES_DOT_COLS * h->key_panel;
-        d.c = t->scores + at * rows;
+    es_dot d = {.rows = KEY_ROWS, .stride = KEY_ROWS, .group = h->group, .groups = groups, .bits = 8, .panel = queries};
+    for (size_t at = 0; at < ES_WEIGH; at += KEY_ROWS, keys += h->key_tile) {
+        d.a = (int8_t *)keys;
+        d.scale = tile_scales(h, keys);
+        d.sum = d.scale + groups * KEY_ROWS;
+        d.c = t->scores + at * ES_DOT_COLS;
         h->cpu->dot.multiply(&d);
     }
 }
 
-/* One block of keys, from `from` on, for one dot tile. */
-static void tile_block(const heads *h, tile *t, size_t row, size_t head, size_t from)
+/* One group of keys, from `from` on, for the panel of queries that begins with `row`. */
+static void attend_group(const heads *h, tile *t, size_t row, size_t head, size_t from)
 {
-    int8_t a[BLOCK * ES_DOT_ROWS];
-    float scale[BLOCK / ES_WEIGH * ES_DOT_ROWS], sum[BLOCK / ES_WEIGH * ES_DOT_ROWS];
-    size_t rows = es_least(ES_DOT_ROWS, t->rows - row), seen = es_least(BLOCK, h->rows - from);
-    size_t keys = (seen + ES_WEIGH - 1) / ES_WEIGH * ES_WEIGH;
-    const uint8_t *panels = h->room + (head - h->first) * h->head_size + from / ES_DOT_COLS * h->key_panel;
-    float *out = t->out + row * h->outputs * ES_DOT_COLS;
-    tile_scores(h, t, row, rows, panels, keys);
-    for (size_t i = 0; i < rows; i++) {
-        float rescale = h->cpu->k.weigh(a + 4 * i, scale + i, sum + i, rows, t->scores + i * ES_DOT_COLS,
-                                        rows * ES_DOT_COLS, seen, keys, &t->max[row + i], &t->sum[row + i]);
-        for (size_t o = 0; o < h->outputs && from > 0 && rescale != 1.0f; o++) {
-            float *part = out + (o * rows + i) * ES_DOT_COLS;
-            h->cpu->k.scale(part, part, rescale, ES_DOT_COLS);
+    int8_t a[ES_WEIGH * ES_DOT_COLS];
+    float scale[ES_DOT_COLS], sum[ES_DOT_COLS], rescale[ES_DOT_COLS];
+    uint8_t *keys = h->room + (head - h->first) * h->head_size + from / KEY_ROWS * h->key_tile;
+    float *out = t->out + row * h->depth;
+    size_t rows = es_least(ES_DOT_COLS, t->rows - row);
+    group_scores(h, t, keys, t->q + row / ES_DOT_COLS * h->query_panel);
+    bool risen = h->cpu->k.weigh(a, scale, sum, rescale, t->scores, es_least(ES_WEIGH, h->rows - from), t->max + row,
+                                 t->sum + row);
+    for (size_t i = 0; i < rows && risen && from > 0; i++) {
+        for (size_t o = 0; o < h->outputs && rescale[i] != 1.0f; o++) {
+            float *part = out + (o * ES_DOT_COLS + i) * ES_DOT_COLS;
+            h->cpu->k.scale(part, part, rescale[i], ES_DOT_COLS);
         }
     }
-    es_dot d = {.rows = rows,
-                .group = ES_WEIGH,
-                .groups = keys / ES_WEIGH,
-                .bits = 8,
-                .a = a,
-                .scale = scale,
-                .sum = sum,
-                .add = from > 0};
+    es_dot d = {.stride = ES_DOT_COLS, .group = ES_WEIGH, .groups = 1, .bits = 8, .add = from > 0};
     for (size_t o = 0; o < h->outputs; o++) {
         d.panel = value_panel(h, head, o) + from / ES_WEIGH * h->value_block;
-        d.c = out + o * rows * ES_DOT_COLS;
-        h->cpu->dot.multiply(&d);
+        for (size_t first = 0; first < rows; first += ES_DOT_ROWS) {
+            d.rows = es_least(ES_DOT_ROWS, rows - first);
+            d.a = a + 4 * first;
+            d.scale = scale + first;
+            d.sum = sum + first;
+            d.c = out + (o * ES_DOT_COLS + first) * ES_DOT_COLS;
+            h->cpu->dot.multiply(&d);
+        }
     }
 }
 
@@ -197,14 +202,14 @@ static void attend_tile(void *context, size_t task, size_t worker)
     size_t head = h->first + task / tiles, first = task % tiles * ES_TILE_ROWS;
     tile t;
     tile_begin(h, &t, &h->cpu->scratch[worker], head, first);
-    for (size_t from = 0; from < h->rows; from += BLOCK)
-        for (size_t row = 0; row < t.rows; row += ES_DOT_ROWS)
-            tile_block(h, &t, row, head, from);
+    for (size_t from = 0; from < h->rows; from += ES_WEIGH)
+        for (size_t row = 0; row < t.rows; row += ES_DOT_COLS)
+            attend_group(h, &t, row, head, from);
     for (size_t i = 0; i < t.rows; i++) {
-        size_t row = i / ES_DOT_ROWS * ES_DOT_ROWS, rows = es_least(ES_DOT_ROWS, t.rows - row);
+        size_t row = i / ES_DOT_COLS * ES_DOT_COLS;
         float *y = h->y + ((first + i) * h->heads + head) * h->dim;
         for (size_t o = 0; o < h->outputs; o++)
-            h->cpu->k.scale(y + o * ES_DOT_COLS, t.out + (row * h->outputs + o * rows + i - row) * ES_DOT_COLS,
+            h->cpu->k.scale(y + o * ES_DOT_COLS, t.out + row * h->depth + (o * ES_DOT_COLS + i - row) * ES_DOT_COLS,
                             1.0f / t.sum[i], es_least(ES_DOT_COLS, h->dim - o * ES_DOT_COLS));
     }
 }
@@ -218,9 +223,10 @@ void es_cpu_attend_dot(es_cpu *cpu, float *y, const float *qkv, size_t heads_cou
     h.depth = (dim + 31) / 32 * 32;
     h.group = h.depth % 64 == 0 ? 64 : 32;
     h.outputs = h.depth / ES_DOT_COLS;
-    h.key_panel = h.depth / h.group * es_dot_block_bytes(h.group, 8, false);
+    h.key_tile = KEY_ROWS * (h.depth + h.depth / h.group * 2 * sizeof(float));
+    h.query_panel = h.depth / h.group * es_dot_block_bytes(h.group, 8, false);
     h.value_block = es_dot_block_bytes(ES_WEIGH, 8, false);
-    h.keys = padded / ES_DOT_COLS * h.key_panel;
+    h.keys = padded / KEY_ROWS * h.key_tile; /* a multiple of 64 bytes, as panels must begin */
     h.values = h.outputs * (padded / ES_WEIGH) * h.value_block;
     h.head_size = h.keys + h.values;
     if (!es_cpu_room(cpu, (h.head_size + 3) / 4))

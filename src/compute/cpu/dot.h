@@ -19,8 +19,9 @@
 /* A tile of rows times a run of a panel's blocks: c [rows][32] (+)= ... */
 typedef struct es_dot {
     size_t rows, group, groups, bits; /* bits 4 or 8 */
-    const int8_t *a;                  /* [groups * group / 4][rows][4] */
-    const float *scale, *sum;         /* [groups][rows] */
+    size_t stride;                    /* rows that lie side by side in a, scale and sum: `rows`, or more */
+    const int8_t *a;                  /* [groups * group / 4][stride][4] */
+    const float *scale, *sum;         /* [groups][stride] */
     const uint8_t *panel;             /* blocks, 64-byte aligned */
     bool bf16;                        /* the blocks' scales and biases are bf16, else float32 */
     float *c;

@@ -25,13 +25,13 @@ INLINE void group_4(const es_dot *d, size_t g, const uint8_t *w, const int8_t *a
                 __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
 #pragma GCC unroll 3
                 for (size_t i = 0; i < rows; i++) {
-                    __m256i x = load_step(a + 4 * i), y = load_step(a + 4 * d->rows + 4 * i);
+                    __m256i x = load_step(a + 4 * i), y = load_step(a + 4 * d->stride + 4 * i);
                     narrow[i][j] = _mm256_add_epi16(narrow[i][j], _mm256_maddubs_epi16(first, x));
                     narrow[i][j] = _mm256_add_epi16(narrow[i][j], _mm256_maddubs_epi16(second, y));
                 }
             }
             w += 4 * ES_DOT_COLS;
-            a += 8 * d->rows;
+            a += 8 * d->stride;
         }
 #pragma GCC unroll 3
         for (size_t i = 0; i < rows; i++)
@@ -77,17 +77,22 @@ INLINE void group_8(const es_dot *d, size_t g, const uint8_t *w, const int16_t *
     }
 }
 
-static void widen(int16_t *wide, const int8_t *a, size_t n)
+/* A group's activations, [group / 4][stride][4], as [group / 4][rows][4]. */
+static void widen(int16_t *wide, const int8_t *a, const es_dot *d)
 {
-    for (size_t i = 0; i < n; i += 16) /* n: a group, a multiple of 32, times rows */
+    size_t n = d->group * d->rows; /* a group is a multiple of 32 */
+    for (size_t i = 0; i < n && d->stride == d->rows; i += 16)
         _mm256_storeu_si256((void *)(wide + i), _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(a + i))));
+    for (size_t k = 0; k < d->group / 4 && d->stride != d->rows; k++)
+        for (size_t i = 0; i < 4 * d->rows; i++)
+            wide[k * 4 * d->rows + i] = a[k * 4 * d->stride + i];
 }
 
 INLINE void group_rows(const es_dot *d, size_t g, const uint8_t *w, const int16_t *wide, size_t row, const size_t rows)
 {
     for (size_t col = 0; col < ES_DOT_COLS; col += 16) {
         if (d->bits == 4)
-            group_4(d, g, w, d->a + g * d->group * d->rows, row, col, rows);
+            group_4(d, g, w, d->a + g * d->group * d->stride, row, col, rows);
         else
             group_8(d, g, w, wide, row, col, rows);
     }
@@ -102,7 +107,7 @@ static void multiply(const es_dot *d)
     for (size_t g = 0; g < d->groups; g++) {
         const uint8_t *w = d->panel + g * block;
         if (d->bits == 8)
-            widen(wide, d->a + g * d->group * d->rows, d->group * d->rows);
+            widen(wide, d->a + g * d->group * d->stride, d);
         size_t row = 0;
         for (; row + 3 <= d->rows; row += 3)
             group_rows(d, g, w, wide, row, 3);

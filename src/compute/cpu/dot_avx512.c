@@ -39,21 +39,21 @@ INLINE void step(__m512i sums[ES_DOT_ROWS][2], __m512i left, __m512i right, cons
 
 /* Two steps. */
 INLINE void two_steps(__m512i first[ES_DOT_ROWS][2], __m512i second[ES_DOT_ROWS][2], const uint8_t *w, const int8_t *a,
-                      const size_t rows, const size_t bits)
+                      const size_t next, const size_t rows, const size_t bits)
 {
     __m512i left = _mm512_load_si512(w), right = _mm512_load_si512(w + 64);
     if (bits == 8) {
         step(first, left, right, a, rows);
         left = _mm512_load_si512(w + 128);
         right = _mm512_load_si512(w + 192);
-        step(rows <= FEW ? second : first, left, right, a + 4 * rows, rows);
+        step(rows <= FEW ? second : first, left, right, a + next, rows);
         return;
     }
     const __m512i low = _mm512_set1_epi8(15);
     step(first, _mm512_and_si512(left, low), _mm512_and_si512(right, low), a, rows);
     left = _mm512_and_si512(_mm512_srli_epi16(left, 4), low);
     right = _mm512_and_si512(_mm512_srli_epi16(right, 4), low);
-    step(rows <= FEW ? second : first, left, right, a + 4 * rows, rows);
+    step(rows <= FEW ? second : first, left, right, a + next, rows);
 }
 
 INLINE __m512 load_scales(const uint8_t *p, size_t i, bool bf16)
@@ -87,23 +87,23 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits, const bo
             c[i][j] = start(d, i * ES_DOT_COLS + 16 * j, !d->add);
     const uint8_t *w = d->panel;
     const int8_t *a = d->a;
-    size_t pairs = d->group / 8, width = d->bf16 ? 2 : 4;
+    const size_t pairs = d->group / 8, next = 4 * d->stride, width = d->bf16 ? 2 : 4;
     for (size_t g = 0; g < groups; g++) {
         __m512i sums[ES_DOT_ROWS][2], others[ES_DOT_ROWS][2];
 #pragma GCC unroll 12
         for (size_t i = 0; i < rows; i++)
             sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = _mm512_setzero_si512();
         for (size_t p = 0; p < pairs; p++) {
-            two_steps(sums, others, w, a, rows, bits);
+            two_steps(sums, others, w, a, next, rows, bits);
             w += pair;
-            a += 8 * rows;
+            a += 2 * next;
         }
         __m512 scale[2] = {load_scales(w, 0, d->bf16), load_scales(w, 16, d->bf16)};
         __m512 bias[2] = {load_scales(w, 32, d->bf16), load_scales(w, 48, d->bf16)};
         w += 2 * ES_DOT_COLS * width;
 #pragma GCC unroll 12
         for (size_t i = 0; i < rows; i++) {
-            __m512 sum = _mm512_set1_ps(d->sum[g * rows + i]), s = _mm512_set1_ps(d->scale[g * rows + i]);
+            __m512 sum = _mm512_set1_ps(d->sum[g * d->stride + i]), s = _mm512_set1_ps(d->scale[g * d->stride + i]);
 #pragma GCC unroll 2
             for (size_t j = 0; j < 2; j++) {
                 __m512i dot = rows <= FEW ? _mm512_add_epi32(sums[i][j], others[i][j]) : sums[i][j];

@@ -30,8 +30,8 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
 {
     const __m256i low = _mm256_set1_epi8(15);
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
-    const size_t next = 4 * d->rows;
-    const int8_t *a = d->a + g * d->group * d->rows + 4 * row;
+    const size_t next = 4 * d->stride;
+    const int8_t *a = d->a + g * d->group * d->stride + 4 * row;
     __m256i sums[PART][2];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)

@@ -36,7 +36,7 @@ INLINE void fold(const es_dot *d, const uint8_t *scales, size_t g, size_t row, s
 {
     float *c = d->c + row * ES_DOT_COLS + col;
     float32x4_t scale = load_scales(scales, col, d->bf16), bias = load_scales(scales, ES_DOT_COLS + col, d->bf16);
-    float32x4_t sum = vdupq_n_f32(d->sum[g * d->rows + row]), s = vdupq_n_f32(d->scale[g * d->rows + row]);
+    float32x4_t sum = vdupq_n_f32(d->sum[g * d->stride + row]), s = vdupq_n_f32(d->scale[g * d->stride + row]);
     float32x4_t inner = vfmaq_f32(vmulq_f32(bias, sum), scale, vcvtq_f32_s32(dot));
     vst1q_f32(c, vfmaq_f32(vld1q_f32(c), inner, s));
 }
@@ -46,13 +46,13 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
                        const size_t bits)
 {
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
-    const size_t next = 4 * d->rows;
-    const int8_t *a = d->a + g * d->group * d->rows + 4 * row;
+    const size_t next = 4 * d->stride;
+    const int8_t *a = d->a + g * d->group * d->stride + 4 * row;
     int32x4_t sums[PART][4];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < 4; j++)
-            sums[i][j] = vdupq_n_s32(bits == 8 ? 128 * (int32_t)d->sum[g * d->rows + row + i] : 0);
+            sums[i][j] = vdupq_n_s32(bits == 8 ? 128 * (int32_t)d->sum[g * d->stride + row + i] : 0);
     w += 4 * col;
     for (size_t k = 0; k < d->group; k += bits == 8 ? 4 : 8) {
         int8x16_t first[4], second[4];

@@ -20,7 +20,7 @@ static int32_t dot(const es_dot *d, const int8_t *a, const uint8_t *w, size_t ro
 {
     int32_t sum = 0;
     for (size_t k = 0; k < d->group; k++)
-        sum += weight(w, k, col, d->bits) * a[(k / 4 * d->rows + row) * 4 + k % 4];
+        sum += weight(w, k, col, d->bits) * a[(k / 4 * d->stride + row) * 4 + k % 4];
     return sum;
 }
 
@@ -34,9 +34,9 @@ static void multiply(const es_dot *d)
                 const uint8_t *w = d->panel + g * block;
                 float scale = load_scale(w + weights, col, d->bf16);
                 float bias = load_scale(w + weights, ES_DOT_COLS + col, d->bf16);
-                float whole = (float)dot(d, d->a + g * d->group * d->rows, w, row, col);
-                float offset = bias * d->sum[g * d->rows + row];
-                c = fmaf(fmaf(scale, whole, offset), d->scale[g * d->rows + row], c);
+                float whole = (float)dot(d, d->a + g * d->group * d->stride, w, row, col);
+                float offset = bias * d->sum[g * d->stride + row];
+                c = fmaf(fmaf(scale, whole, offset), d->scale[g * d->stride + row], c);
             }
             d->c[row * ES_DOT_COLS + col] = c;
         }

@@ -33,7 +33,7 @@ INLINE void fold(const es_dot *d, const uint8_t *scales, size_t g, size_t row, s
 {
     float *c = d->c + row * ES_DOT_COLS + col;
     __m256 scale = load_scales(scales, col, d->bf16), bias = load_scales(scales, ES_DOT_COLS + col, d->bf16);
-    __m256 sum = _mm256_set1_ps(d->sum[g * d->rows + row]), s = _mm256_set1_ps(d->scale[g * d->rows + row]);
+    __m256 sum = _mm256_set1_ps(d->sum[g * d->stride + row]), s = _mm256_set1_ps(d->scale[g * d->stride + row]);
     __m256 inner = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot), _mm256_mul_ps(bias, sum));
     _mm256_storeu_ps(c, _mm256_fmadd_ps(inner, s, _mm256_loadu_ps(c)));
 }

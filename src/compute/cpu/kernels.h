@@ -21,9 +21,9 @@
 #define ES_PANEL_K 256 /* depth of a weight panel; 256 x 32 floats are a first-level cache */
 #define ES_MR_MAX 16   /* bounds of `mr` and `nr` below */
 #define ES_NR_MAX 32
-#define ES_WEIGH 64       /* keys of a group of weights in bytes */
-#define ES_WEIGH_KEYS 512 /* keys of one call of `weigh` at most */
-#define ES_WEIGH_RISE 16  /* what *max of `weigh` may lag behind: sums grow by 2^16 at most before they are rescaled */
+#define ES_WEIGH 64         /* keys of a group of weights in bytes */
+#define ES_WEIGH_QUERIES 32 /* queries weighed side by side */
+#define ES_WEIGH_RISE 16    /* what max of `weigh` may lag behind: sums grow by 2^16 at most before they are rescaled */
 
 /* A tile product: c [rows, cols] (+)= x [rows, k] * panel [k, cols]. rows <= mr, cols <= nr, cols a multiple of
  * ES_LANES. */
@@ -74,14 +74,15 @@ typedef struct es_kernels {
      * was gathered before must be scaled. n 0 changes nothing and returns 1. */
     float (*softmax)(float *s, size_t n, float *max, float *sum);
 
-    /* The same for scores that are logarithms to base 2, with weights as bytes for an integer product. s holds runs of
-     * 32 scores, `run` floats apart; of `keys` (a multiple of ES_WEIGH, at most ES_WEIGH_KEYS) the first `seen` count.
-     * For each group of ES_WEIGH: byte = round(127 * 2^(s - top)), top being its largest (0 where unseen); scale =
-     * 2^(top - m) / 127; sum = the bytes' sum. m is *max, or the block's largest once that is more than ES_WEIGH_RISE
-     * above: then *max becomes it. Bytes of key j go to a[j / 4 * 4 * rows + j % 4], scale and sum of group g to
-     * [g * rows]. *sum_all becomes *sum_all * r + the groups' scale * sum; returns r = 2^(old *max - m). */
-    float (*weigh)(int8_t *a, float *scale, float *sum, size_t rows, const float *s, size_t run, size_t seen,
-                   size_t keys, float *max, float *sum_all);
+    /* The same for ES_WEIGH keys and ES_WEIGH_QUERIES queries at once, of scores that are logarithms to base 2, with
+     * weights as bytes for an integer product. s [keys][queries]; the first `seen` keys count (1 to ES_WEIGH). Of each
+     * query: byte = round(127 * 2^(s - top)), top being its largest (0 where unseen); scale = 2^(top - m) / 127; sum =
+     * the bytes' sum, NaN where a score is. m is its max, or top once that is more than ES_WEIGH_RISE above: then max
+     * becomes it. Bytes of key j and query i go to a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4]. sum_all becomes
+     * sum_all * rescale + scale * sum, with rescale = 2^(old max - m). Returns whether a max has risen; else rescale is
+     * not written. scale, sum, rescale, max, sum_all [queries]. */
+    bool (*weigh)(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
+                  float *sum_all);
 
     /* float32 to halves, to nearest even, sizes above 65,504 becoming that; and back, exactly. */
     void (*to_halves)(uint16_t *y, const float *x, size_t n);

@@ -63,18 +63,12 @@ INLINE_WORD float v_largest(vf v)
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-INLINE_WORD float v_total(vf v)
+INLINE_WORD void v_store_fours(int8_t *p, const vf four[4])
 {
-    __m128 m = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    m = _mm_add_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_add_ss(m, _mm_movehdup_ps(m)));
-}
-
-INLINE_WORD void v_store_bytes(int8_t *p, vf v)
-{
-    vi whole = _mm256_cvtps_epi32(v);
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storel_epi64((void *)p, _mm_packs_epi16(words, words));
+    vi low = _mm256_and_si256(_mm256_castps_si256(four[0]), _mm256_set1_epi32(255));
+    for (int i = 1; i < 4; i++) /* the bits above a byte are those of 2^23, zeros where they would stay */
+        low = _mm256_or_si256(low, _mm256_slli_epi32(_mm256_castps_si256(four[i]), 8 * i));
+    _mm256_storeu_si256((void *)p, low);
 }
 
 INLINE_WORD double vd_sum(vd v)

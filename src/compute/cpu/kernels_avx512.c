@@ -22,11 +22,10 @@ typedef __m512d vd;
 #define v_min _mm512_min_ps
 #define v_round(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_scale2 _mm512_scalef_ps
-#define V_SCALES_FAR
+#define v_above_floor(x) _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+#define v_scale2_floor _mm512_scalef_ps
 #define v_where_negative(x, a, b) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a)
 #define v_largest _mm512_reduce_max_ps
-#define v_total _mm512_reduce_add_ps
-#define v_store_bytes(p, v) _mm_storeu_si128((void *)(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)))
 #define v_load_halves(p) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
 #define v_store_halves(p, v) _mm256_storeu_si256((void *)(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
 #define vi_load(p) _mm512_loadu_si512((const void *)(p))
@@ -54,6 +53,17 @@ static inline __attribute__((always_inline)) vf v_quotient(vf a, vf b)
 {
     vf r = _mm512_rcp14_ps(b);
     return _mm512_mul_ps(a, _mm512_fmadd_ps(r, _mm512_fnmadd_ps(b, r, _mm512_set1_ps(1.0f)), r));
+}
+
+static inline __attribute__((always_inline)) void v_store_fours(int8_t *p, const vf four[4])
+{
+    enum { A_AND_B_OR_C = 0xea, ANY = 0xfe };
+    vi low = _mm512_castps_si512(four[0]), second = _mm512_slli_epi32(_mm512_castps_si512(four[1]), 8);
+    vi third = _mm512_slli_epi32(_mm512_castps_si512(four[2]), 16);
+    vi last = _mm512_slli_epi32(_mm512_castps_si512(four[3]), 24);
+    low = _mm512_ternarylogic_epi32(low, _mm512_set1_epi32(255), last, A_AND_B_OR_C);
+    /* what stands above the bytes is that of 2^23, whose bits but the highest nine are 0, and is shifted out */
+    _mm512_storeu_si512(p, _mm512_ternarylogic_epi32(low, second, third, ANY));
 }
 
 /* 16 x 16: within lanes of four by pairs and by pairs of pairs, then the lanes themselves. */

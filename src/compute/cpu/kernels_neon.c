@@ -24,7 +24,6 @@ typedef float64x2_t vd;
 #define v_round vrndnq_f32
 #define v_where_negative(x, a, b) vbslq_f32(vcltzq_f32(x), a, b)
 #define v_largest vmaxvq_f32
-#define v_total vaddvq_f32
 #define v_load_halves(p) vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))
 #define v_store_halves(p, v) vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)))
 #define vi_load(p) vreinterpretq_u32_u8(vld1q_u8(p))
@@ -59,10 +58,12 @@ INLINE_WORD vf v_scale2(vf p, vf n)
     return vmulq_f32(vmulq_f32(p, first), second);
 }
 
-INLINE_WORD void v_store_bytes(int8_t *p, vf v)
+INLINE_WORD void v_store_fours(int8_t *p, const vf four[4])
 {
-    int8x8_t bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(v)), vdup_n_s16(0)));
-    vst1_lane_s32((int32_t *)(void *)p, vreinterpret_s32_s8(bytes), 0);
+    vi bytes = vreinterpretq_u32_f32(four[0]);
+    bytes = vsliq_n_u32(bytes, vreinterpretq_u32_f32(four[1]), 8);
+    bytes = vsliq_n_u32(bytes, vreinterpretq_u32_f32(four[2]), 16);
+    vst1q_s8(p, vreinterpretq_s8_u32(vsliq_n_u32(bytes, vreinterpretq_u32_f32(four[3]), 24)));
 }
 
 INLINE_WORD void v_transpose(vi t[VL])

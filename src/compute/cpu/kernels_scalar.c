@@ -151,43 +151,32 @@ static float softmax(float *s, size_t n, float *max, float *sum)
 }
 
 /* One group: its bytes, their sum (NaN when a score is), and its largest score. */
-static float weigh_group(int8_t *a, float *sum, size_t rows, const float *s, size_t run, size_t seen)
+static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
+                  float *sum_all)
 {
-    float top = -INFINITY;
-    *sum = 0.0f;
-    for (size_t j = 0; j < seen; j++)
-        top = s[j / 32 * run + j % 32] > top ? s[j / 32 * run + j % 32] : top;
-    for (size_t j = 0; j < ES_WEIGH; j++) {
-        float weight = j < seen ? rintf(127.0f * exp2f(s[j / 32 * run + j % 32] - top)) : 0.0f;
-        a[j / 4 * 4 * rows + j % 4] = (int8_t)(weight <= 127.0f ? weight : 0.0f); /* NaN too becomes 0 */
-        *sum += weight;
+    bool risen = false;
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i++)
+        for (size_t j = 0; j < seen; j++)
+            risen = risen || s[j * ES_WEIGH_QUERIES + i] > max[i] + ES_WEIGH_RISE;
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i++) {
+        float top = -INFINITY, old = max[i];
+        for (size_t j = 0; j < seen; j++)
+            top = s[j * ES_WEIGH_QUERIES + i] > top ? s[j * ES_WEIGH_QUERIES + i] : top;
+        sum[i] = 0.0f;
+        for (size_t j = 0; j < ES_WEIGH; j++) {
+            float weight = j < seen ? rintf(127.0f * exp2f(s[j * ES_WEIGH_QUERIES + i] - top)) : 0.0f;
+            a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4] = (int8_t)(weight <= 127.0f ? weight : 0.0f);
+            sum[i] += weight; /* NaN stays one; its byte is 0 */
+        }
+        max[i] = top > old + ES_WEIGH_RISE ? top : old;
+        scale[i] = exp2f(top - max[i]) / 127.0f;
+        if (risen) {
+            rescale[i] = max[i] > old ? exp2f(old - max[i]) : 1.0f;
+            sum_all[i] *= rescale[i];
+        }
+        sum_all[i] += scale[i] * sum[i];
     }
-    return top;
-}
-
-static float weigh(int8_t *a, float *scale, float *sum, size_t rows, const float *s, size_t run, size_t seen,
-                   size_t keys, float *max, float *sum_all)
-{
-    size_t groups = keys / ES_WEIGH;
-    float tops[ES_WEIGH_KEYS / ES_WEIGH], largest = *max;
-    for (size_t g = 0; g < groups; g++) {
-        size_t left = seen > g * ES_WEIGH ? seen - g * ES_WEIGH : 0;
-        tops[g] = weigh_group(a + g * ES_WEIGH * rows, sum + g * rows, rows, s + g * (ES_WEIGH / 32) * run, run,
-                              left < ES_WEIGH ? left : ES_WEIGH);
-        largest = tops[g] > largest ? tops[g] : largest;
-    }
-    if (largest <= *max + ES_WEIGH_RISE)
-        largest = *max;
-    if (seen == 0)
-        largest = 0.0f; /* nothing to compare with: scales are 0 */
-    float rescale = seen == 0 ? 1.0f : exp2f(*max - largest), total = *sum_all * rescale;
-    for (size_t g = 0; g < groups; g++) {
-        scale[g * rows] = exp2f(tops[g] - largest) / 127.0f;
-        total += scale[g * rows] * sum[g * rows];
-    }
-    *max = seen == 0 ? *max : largest;
-    *sum_all = total;
-    return rescale;
+    return risen;
 }
 
 static uint16_t to_half(float x)

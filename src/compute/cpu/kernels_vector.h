@@ -7,10 +7,10 @@
  *   v_max v_min         of (bound, x): a NaN in x comes through
  *   v_round             to the nearest integer, ties to even
  *   v_scale2(p, n)      p * 2^n for whole n in [-150, 129], rounded once
- *   V_SCALES_FAR        defined where v_scale2 takes any n
+ *   v_above_floor(x), v_scale2_floor(p, x)   x - floor(x); p * 2^floor(x). Not everywhere
  *   v_where_negative(x, a, b)   a where x < 0, b elsewhere
- *   v_largest, v_total  the largest lane; the lanes' sum, in any order
- *   v_store_bytes(int8_t *, vf)   VL whole numbers within [-128, 127]
+ *   v_largest           the largest lane
+ *   v_store_fours(int8_t *, const vf four[4])   of each lane the lowest byte of all four, side by side
  *   v_load_halves, v_store_halves(uint16_t *, vf)   to nearest even
  *   v_transpose(vi t[VL])   in place
  *   vi_load(const uint8_t *), vi_zero, vi_set, vi_and, vi_or, vi_left(a, n), vi_right(a, n)
@@ -485,83 +485,82 @@ static float softmax(float *s, size_t n, float *max, float *sum)
     return first[0];
 }
 
-/* 127 * 2^x for x <= 0, to 1e-4 of itself: 2^x = 2^n 2^f, n = round(x), 2^f = 1 + f p(f), p fitted for the least
- * relative error. 127 at 0; 0 below -134. */
+/* 127 * 2^x for x <= 0, to 1e-4 of itself; 0 below -64. 2^x = 2^n 2^f, by a polynomial fitted for the least relative
+ * error: with n = floor(x) where the instruction set has that split, else n = round(x), 2^f = 1 + f p(f). 127 at 0 at
+ * least after rounding to whole numbers. */
 INLINE vf v_weight(vf x)
 {
-#ifndef V_SCALES_FAR
-    x = v_max(v_set(-140.0f), x);
-#endif
+    x = v_max(v_set(-64.0f), x);
+#ifdef v_above_floor
+    vf f = v_above_floor(x);
+    vf p = v_fma(v_set(127.0f * 7.80245227e-2f), f, v_set(127.0f * 2.26067155e-1f));
+    p = v_fma(p, f, v_set(127.0f * 6.95833541e-1f));
+    return v_scale2_floor(v_fma(p, f, v_set(127.0f * 9.99925219e-1f)), x);
+#else
     vf n = v_round(x), f = v_sub(x, n);
     vf p = v_fma(v_set(127.0f * 5.50089338e-2f), f, v_set(127.0f * 2.42210969e-1f));
     p = v_fma(p, f, v_set(127.0f * 6.93282928e-1f));
     return v_scale2(v_fma(p, f, v_set(127.0f)), n);
+#endif
 }
 
-/* One group: its bytes, their sum (NaN when a score is), and its largest score. */
-INLINE float weigh_group(int8_t *a, float *sum, size_t rows, const float *s, size_t run, size_t seen)
+INLINE vf v_exp2(vf x)
 {
-    vf scores[ES_WEIGH / VL], top = v_set(-INFINITY), total = v_set(0.0f);
-    float part[ES_WEIGH];
-    int32_t fours[ES_WEIGH / 4];
-    if (seen < ES_WEIGH) {
-        for (size_t j = 0; j < ES_WEIGH; j++)
-            part[j] = j < seen ? s[j / 32 * run + j % 32] : -1e30f;
-        s = part;
-        run = 32;
-    }
-#pragma GCC unroll 16
-    for (size_t j = 0; j < ES_WEIGH / VL; j++) {
-        scores[j] = v_load(s + j * VL / 32 * run + j * VL % 32);
-        top = v_max(top, scores[j]);
-    }
-    float largest = v_largest(top);
-    top = v_set(largest);
-#pragma GCC unroll 16
-    for (size_t j = 0; j < ES_WEIGH / VL; j++) {
-        vf weight = v_round(v_weight(v_sub(scores[j], top)));
-        total = v_add(total, weight); /* whole numbers: exact in any order */
-        v_store_bytes((int8_t *)fours + j * VL, weight);
-    }
-    *sum = v_total(total);
-    for (size_t j = 0; j < ES_WEIGH / 4; j++)
-        memcpy(a + j * 4 * rows, &fours[j], sizeof fours[j]);
-    return largest;
+    return v_exp(v_mul(x, v_set(0.693147181f)));
 }
 
-static float weigh(int8_t *a, float *scale, float *sum, size_t rows, const float *s, size_t run, size_t seen,
-                   size_t keys, float *max, float *sum_all)
+/* Bytes of VL queries from s on, and their sums. Added to 2^23, a whole number stands in a float's lowest bits. */
+INLINE vf weigh_bytes(int8_t *a, const float *s, vf top, size_t seen)
 {
-    enum { MOST = (ES_WEIGH_KEYS / ES_WEIGH + 1 + 15) / 16 * 16 };
-    size_t groups = (seen + ES_WEIGH - 1) / ES_WEIGH;
-    float tops[MOST], largest = *max;
-    for (size_t g = 0; g < groups; g++) {
-        size_t left = seen - g * ES_WEIGH;
-        tops[g] = weigh_group(a + g * ES_WEIGH * rows, sum + g * rows, rows, s + g * (ES_WEIGH / 32) * run, run,
-                              left < ES_WEIGH ? left : ES_WEIGH);
-        largest = tops[g] > largest ? tops[g] : largest;
+    const vf whole = v_set(0x1p23f);
+    vf total = v_set(0.0f);
+    for (size_t j = 0; j < ES_WEIGH; j += 4) {
+        vf four[4];
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++) {
+            four[i] = whole;
+            if (j + i >= seen)
+                continue;
+            four[i] = v_add(v_weight(v_sub(v_load(s + (j + i) * ES_WEIGH_QUERIES), top)), whole);
+            total = v_add(total, v_sub(four[i], whole)); /* whole numbers: exact in any order */
+        }
+        v_store_fours(a + j * ES_WEIGH_QUERIES, four);
     }
-    for (size_t g = groups; g < keys / ES_WEIGH; g++) {
-        for (size_t j = 0; j < ES_WEIGH / 4; j++)
-            memset(a + g * ES_WEIGH * rows + j * 4 * rows, 0, 4);
-        scale[g * rows] = sum[g * rows] = 0.0f;
+    return total;
+}
+
+static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
+                  float *sum_all)
+{
+    vf m[ES_WEIGH_QUERIES / VL], most = v_set(-INFINITY);
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i += VL) {
+        vf top = v_set(-INFINITY), other = top, old = v_load(max + i);
+        for (size_t j = 0; j + 1 < seen; j += 2) {
+            top = v_max(top, v_load(s + i + j * ES_WEIGH_QUERIES));
+            other = v_max(other, v_load(s + i + (j + 1) * ES_WEIGH_QUERIES));
+        }
+        top = v_max(other, v_max(top, v_load(s + i + (seen - 1) * ES_WEIGH_QUERIES)));
+        vf total =
+            seen == ES_WEIGH ? weigh_bytes(a + 4 * i, s + i, top, ES_WEIGH) : weigh_bytes(a + 4 * i, s + i, top, seen);
+        vf behind = v_sub(v_add(old, v_set(ES_WEIGH_RISE)), top);
+        m[i / VL] = v_where_negative(behind, top, old);
+        most = v_max(most, v_where_negative(behind, v_set(1.0f), v_set(0.0f)));
+        vf factor = v_mul(v_exp2(v_sub(top, m[i / VL])), v_set(1.0f / 127.0f));
+        v_store(scale + i, factor);
+        v_store(sum + i, total);
     }
-    if (groups == 0)
-        return 1.0f;
-    if (largest <= *max + ES_WEIGH_RISE)
-        largest = *max;
-    for (size_t g = groups; g < MOST; g++)
-        tops[g] = *max; /* the first of these becomes the factor for what was gathered before */
-    for (size_t g = 0; g <= groups; g += VL)
-        v_store(tops + g, v_exp(v_mul(v_sub(v_load(tops + g), v_set(largest)), v_set(0.693147181f))));
-    float total = *sum_all * tops[groups];
-    for (size_t g = 0; g < groups; g++) {
-        scale[g * rows] = tops[g] / 127.0f;
-        total += scale[g * rows] * sum[g * rows];
+    bool risen = v_largest(most) > 0.0f;
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i += VL) {
+        vf all = v_load(sum_all + i);
+        if (risen) {
+            vf back = v_exp2(v_sub(v_load(max + i), m[i / VL]));
+            v_store(rescale + i, back);
+            v_store(max + i, m[i / VL]);
+            all = v_mul(all, back);
+        }
+        v_store(sum_all + i, v_add(all, v_mul(v_load(scale + i), v_load(sum + i))));
     }
-    *max = largest;
-    *sum_all = total;
-    return tops[groups];
+    return risen;
 }
 
 static void to_halves(uint16_t *y, const float *x, size_t n)

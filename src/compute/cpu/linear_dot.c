@@ -68,6 +68,7 @@ static void multiply_rows(const product *p, float *sums, size_t panel, size_t g,
         size_t rows = es_least(ES_DOT_ROWS, last - row);
         es_dot d = {
             .rows = rows,
+            .stride = rows,
             .group = w->group,
             .groups = groups,
             .bits = unpack ? 8 : w->bits,
