@@ -16,7 +16,7 @@
 #define GUESSED_ROWS 24 /* rows of guesses in a pass: as many as a pass bound by memory takes along nearly free */
 /* Under the latency policy, so long may other work last before decoding sequences get their row: half of the half
  * second that is promised, since the block or chunk under way is finished first. */
-#define PATIENCE 0.25
+#define DEFAULT_PATIENCE 0.25
 
 /* --- life --- */
 
@@ -82,6 +82,8 @@ static es_status set_options(es_engine *e, const es_engine_options *options, es_
         o->batch = DEFAULT_BATCH;
     if (o->prefill_chunk == 0)
         o->prefill_chunk = DEFAULT_PREFILL_CHUNK;
+    if (o->patience <= 0)
+        o->patience = DEFAULT_PATIENCE;
     if (o->kv_bytes == 0)
         o->kv_bytes = default_kv_bytes();
     if (o->vision_cache_bytes == 0)
@@ -228,7 +230,7 @@ static bool under_way(const es_sequence *s)
 static es_status try_known_answer(es_engine *e, es_sequence *s, bool *wait, es_error *err)
 {
     *wait = false;
-    if (e->options.no_answer_cache || s->request.watch != NULL || s->begun)
+    if (e->options.no_answer_cache || s->request.watch != NULL || s->request.generation.scored || s->begun)
         return ES_OK;
     for (const es_sequence *other = e->first; other != NULL && other != s; other = other->next)
         *wait = *wait || (under_way(other) && es_hash_equal(other->answer_key, s->answer_key));
@@ -302,14 +304,15 @@ static es_status work(es_engine *e, const es_cancel *cancel, es_error *err)
 {
     es_sequence *feed = next_to_feed(e);
     bool decoding = anyone_decodes(e), patient = e->options.policy == ES_POLICY_THROUGHPUT;
-    bool due = decoding && !patient && es_now() - e->last_decode >= PATIENCE;
+    double left = decoding && !patient ? e->options.patience - e->tower_seconds : INFINITY;
+    bool due = left <= 0;
     es_status status;
     if (feed == NULL || due) {
         feed = feed != NULL && feed->stage == ES_STAGE_PREFILL ? feed : NULL;
         return decoding ? es_pass_text(e, feed, true, cancel, err) : ES_OK;
     }
     if (feed->stage == ES_STAGE_VISION)
-        status = es_pass_vision(e, feed, decoding && !patient ? es_now() + PATIENCE : INFINITY, cancel, err);
+        status = es_pass_vision(e, feed, es_now() + left, cancel, err);
     else
         status = es_pass_text(e, feed, decoding && !patient, cancel, err);
     if (status == ES_OK || status == ES_ERR_CANCELLED)

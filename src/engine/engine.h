@@ -27,6 +27,9 @@ typedef struct es_engine_options {
     int64_t vision_cache_bytes; /* 0: 256 MiB; -1: off */
     bool no_prefix_cache, no_answer_cache, no_drafts;
     es_policy policy;
+    /* ES_POLICY_LATENCY: seconds that the tower may go on while others wait for a token; it ends with the block under
+     * way. 0: 0.25. */
+    double patience;
 } es_engine_options;
 
 es_status es_engine_create(es_engine **engine, const es_model *model, const es_engine_options *options, es_error *err);
@@ -47,7 +50,22 @@ typedef struct es_generation {
     /* NULL: free text. Else the answer is one of its grammar's texts, ended in time when max_tokens is at least the
      * fewest bytes of one; what must come next is not asked of the model. The caller's; outlives the sequence. */
     es_matcher *matcher;
+    bool scored;        /* `token` of the request is to be called; no answer is taken from the cache then */
+    int32_t best_count; /* of the likeliest tokens told with each; up to ES_BEST_MAX */
 } es_generation;
+
+#define ES_BEST_MAX 20
+
+/* How likely the model held a token: natural logarithms of the probabilities that its logits mean, before temperature,
+ * penalties and grammar. What a grammar left no choice about was not asked of the model: 0. */
+typedef struct es_token_score {
+    int32_t id;
+    float logprob;
+    const int32_t *best; /* [best_count], the likeliest first; valid during the call */
+    const float *best_logprobs;
+    int32_t best_count;
+    size_t text_begin, text_end; /* bytes of the answer's text before and with it; characters may end later */
+} es_token_score;
 
 typedef struct es_answer {
     es_status status; /* of this sequence alone; error.message says more */
@@ -69,6 +87,8 @@ typedef struct es_request {
     void *context;
     /* A piece of text was added to the answer (may be NULL). False: that is enough, finish as cancelled. */
     bool (*piece)(void *context, const char *text);
+    /* With generation.scored: a token was added, told before the text it ends in. Also from within es_engine_add. */
+    void (*token)(void *context, const es_token_score *score);
     /* Called once, well or not, from within es_engine_step or es_engine_drop. The answer lives until it returns. Must
      * not call the engine. */
     void (*finished)(void *context, const es_answer *answer);

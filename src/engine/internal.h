@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/pages.h"
 #include "engine/pictures.h"
+#include "engine/scores.h"
 
 typedef enum es_stage {
     ES_STAGE_QUEUED,  /* waits for pages */
@@ -43,6 +44,7 @@ typedef struct es_sequence {
     bool in_time;   /* the budget is enough to end it well, and so it will be */
     bool begun;     /* it was let in before */
     es_sampler *sampler;
+    es_scores scores;
     es_decoder decoder;
     es_str text;
     size_t told;                 /* bytes of the text that `piece` has heard of */
@@ -75,7 +77,8 @@ struct es_engine {
     es_text_scratch text;
     es_sequence *first; /* all sequences */
     uint64_t last_id;
-    double last_decode; /* when decoding sequences last got their row, es_now */
+    double tower_seconds; /* spent in the tower since decoding sequences last got their row */
+    double row_seconds;   /* what a row took in the last pass that read a prompt; 0: none yet */
     es_engine_stats stats;
     /* The rows of one pass through the decoder, [batch * (1 + ES_AHEAD + ES_DRAFT_MAX) +
      * prefill_chunk] or [batch + 1] each. */

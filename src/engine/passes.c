@@ -93,12 +93,17 @@ static es_status add_decoding(es_engine *e, pass *p, es_error *err)
     return ES_OK;
 }
 
-/* How much of the prompt goes into this pass; under the latency policy less when others wait for their row. */
+#define FEWEST_ROWS 16 /* of a prompt, however slow they are */
+
+/* How much of the prompt goes into this pass; under the latency policy no more than others may wait for their row. */
 static int64_t chunk_of(const es_engine *e, const es_sequence *s, bool shared)
 {
     int64_t left = es_sequence_total(s) - s->past, chunk = e->options.prefill_chunk;
-    if (shared && e->options.policy == ES_POLICY_LATENCY && chunk > 64)
-        chunk /= 4;
+    if (shared && e->options.policy == ES_POLICY_LATENCY) {
+        double rows = e->row_seconds > 0 ? e->options.patience / e->row_seconds : (double)chunk / 4;
+        rows = rows < FEWEST_ROWS ? FEWEST_ROWS : rows;
+        chunk = rows < (double)chunk ? (int64_t)rows : chunk;
+    }
     return left < chunk ? left : chunk;
 }
 
@@ -159,7 +164,7 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
     double begin = es_now();
     if (with_decode) {
         ES_TRY(add_decoding(e, &p, err));
-        e->last_decode = begin;
+        e->tower_seconds = 0;
     }
     if (feed != NULL && feed->stage == ES_STAGE_PREFILL) {
         int64_t n = chunk_of(e, feed, p.parts > 0);
@@ -182,6 +187,8 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
     e->stats.steps++;
     e->stats.decode_passes += feed == NULL || p.parts > 1;
     double end = es_now();
+    if (feed != NULL && p.rows > 0 && e->who[p.parts - 1] == feed)
+        e->row_seconds = (end - begin) / (double)p.rows;
     take_results(e, &p, end - begin);
     e->stats.seconds_sample += es_now() - end;
     return ES_OK;
@@ -258,6 +265,7 @@ es_status es_pass_vision(es_engine *e, es_sequence *s, double until, const es_ca
             status = advance_lane(e, lane, err);
     } while (status == ES_OK && s->stage == ES_STAGE_VISION && es_now() < until);
     double seconds = es_now() - begin;
+    e->tower_seconds += seconds;
     s->answer.seconds_vision += seconds;
     e->stats.seconds_vision += seconds;
     return status;

@@ -17,6 +17,7 @@ struct es_sampler {
     int32_t vocab;
     uint64_t random;
     uint8_t *seen;         /* [vocab]: 1 for tokens of the prompt and the answer */
+    int32_t *said;         /* [vocab]: how often the answer has each, when that is penalised */
     candidate *candidates; /* [vocab], when sampling */
 };
 
@@ -39,6 +40,9 @@ es_status es_sampling_check(const es_sampling *s, es_error *err)
     if (!(s->repetition_penalty > 0.0f && s->repetition_penalty <= 100.0f))
         return es_fail(err, ES_ERR_ARGUMENT, "repetition penalty is %g, must be above 0 (1: off), up to 100",
                        (double)s->repetition_penalty);
+    if (!(fabsf(s->presence_penalty) <= 2.0f) || !(fabsf(s->frequency_penalty) <= 2.0f))
+        return es_fail(err, ES_ERR_ARGUMENT, "presence and frequency penalty are %g and %g, must be from -2 to 2",
+                       (double)s->presence_penalty, (double)s->frequency_penalty);
     return ES_OK;
 }
 
@@ -53,9 +57,11 @@ es_status es_sampler_create(es_sampler **sampler, const es_sampling *sampling, i
     s->vocab = vocab;
     s->random = sampling->seed;
     bool sampled = sampling->temperature > 0.0f;
+    bool counted = sampling->presence_penalty != 0.0f || sampling->frequency_penalty != 0.0f;
     s->seen = es_calloc((size_t)vocab, 1);
     s->candidates = sampled ? es_calloc((size_t)vocab, sizeof *s->candidates) : NULL;
-    if (s->seen == NULL || (sampled && s->candidates == NULL)) {
+    s->said = counted ? es_calloc((size_t)vocab, sizeof *s->said) : NULL;
+    if (s->seen == NULL || (sampled && s->candidates == NULL) || (counted && s->said == NULL)) {
         es_sampler_free(s);
         return es_fail_memory(err, "a sampler", (size_t)vocab * (1 + sizeof *s->candidates));
     }
@@ -68,6 +74,7 @@ void es_sampler_free(es_sampler *sampler)
     if (sampler == NULL)
         return;
     free(sampler->seen);
+    free(sampler->said);
     free(sampler->candidates);
     free(sampler);
 }
@@ -76,6 +83,13 @@ void es_sampler_saw(es_sampler *sampler, int32_t id)
 {
     if (id >= 0 && id < sampler->vocab)
         sampler->seen[id] = 1;
+}
+
+void es_sampler_said(es_sampler *sampler, int32_t id)
+{
+    es_sampler_saw(sampler, id);
+    if (sampler->said != NULL && id >= 0 && id < sampler->vocab)
+        sampler->said[id]++;
 }
 
 /* Uniform in [0, 1): SplitMix64 (Steele, Lea, Flood 2014), the top 53 bits. */
@@ -98,6 +112,10 @@ static void prepare(const es_sampler *s, float *logits)
         if (penalty != 1.0f && s->seen[i])
             logits[i] = logits[i] > 0.0f ? logits[i] / penalty : logits[i] * penalty;
     }
+    /* As OpenAI's interface defines them: over what the answer has said so far. */
+    for (int32_t i = 0; s->said != NULL && i < s->vocab; i++)
+        if (s->said[i] > 0)
+            logits[i] -= s->how.presence_penalty + s->how.frequency_penalty * (float)s->said[i];
 }
 
 static int32_t best(const float *logits, int32_t vocab)

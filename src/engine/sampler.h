@@ -12,6 +12,8 @@ typedef struct es_sampling {
     int32_t top_k;            /* 0: off */
     float top_p, min_p;       /* 1 and 0: off */
     float repetition_penalty; /* 1: off; over prompt text and answer, as the reference's processor defines it */
+    float presence_penalty;   /* 0: off; taken off the logit of a token that the answer has already */
+    float frequency_penalty;  /* 0: off; the same for each time it has it */
     uint64_t seed;
 } es_sampling;
 
@@ -23,8 +25,9 @@ typedef struct es_sampler es_sampler; /* one a sequence: its random state and sc
 es_status es_sampler_create(es_sampler **sampler, const es_sampling *sampling, int32_t vocab, es_error *err);
 void es_sampler_free(es_sampler *sampler);
 
-/* Tells the sampler a token of the prompt or the answer, for the repetition penalty. */
+/* Tells the sampler a token of the prompt, for the repetition penalty; of the answer, for all penalties. */
 void es_sampler_saw(es_sampler *sampler, int32_t id);
+void es_sampler_said(es_sampler *sampler, int32_t id);
 /* The next token; logits [vocab] are changed. Ties go to the lowest id. Not-a-number logits count as -infinity. */
 int32_t es_sampler_pick(es_sampler *sampler, float *logits);
 

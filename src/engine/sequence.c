@@ -60,7 +60,9 @@ static es_hash answer_key(const es_engine *e, const es_sequence *s)
 {
     const es_generation *g = &s->request.generation;
     const es_sampling *how = &g->sampling;
-    const float numbers[] = {how->temperature, how->top_p, how->min_p, how->repetition_penalty};
+    const float numbers[] = {
+        how->temperature,      how->top_p, how->min_p, how->repetition_penalty, how->presence_penalty,
+        how->frequency_penalty};
     const es_hash form = g->matcher != NULL ? es_matcher_key(g->matcher) : (es_hash){0, 0};
     const uint64_t whole[] = {(uint64_t)s->budget, g->ignore_eos, (uint64_t)how->top_k, how->seed, form.a, form.b};
     es_hash key = es_hash_bytes(e->hash_key, s->prompt.ids.items, s->prompt.ids.count * sizeof *s->prompt.ids.items);
@@ -149,6 +151,8 @@ static es_status create_parts(es_engine *e, es_sequence *s, es_error *err)
     ES_TRY(es_sampler_create(&s->sampler, &s->request.generation.sampling, e->model->config.text.vocab, err));
     for (size_t i = 0; i < s->prompt.ids.count; i++)
         es_sampler_saw(s->sampler, s->prompt.ids.items[i]);
+    if (s->request.generation.scored)
+        ES_TRY(es_scores_create(&s->scores, e->model->config.text.vocab, s->request.generation.best_count, err));
     s->pictures = es_calloc(prompt->picture_count, sizeof *s->pictures);
     s->picture_hashes = es_calloc(prompt->picture_count, sizeof *s->picture_hashes);
     if (s->pictures == NULL || s->picture_hashes == NULL)
@@ -208,6 +212,7 @@ void es_sequence_free(es_engine *e, es_sequence *s)
     free(s->places);
     es_encoded_free(&s->prompt);
     es_sampler_free(s->sampler);
+    es_scores_free(&s->scores);
     es_str_free(&s->text);
     es_ids_free(&s->ids);
     free(s);
@@ -396,17 +401,24 @@ static void replace_nuls(es_str *text, size_t from)
     *text = clean;
 }
 
-/* The answer grows by a token. */
-static es_status add_token(const es_engine *e, es_sequence *s, int32_t id, es_error *err)
+/* The answer grows by a token; `forced`: nothing else could come. */
+static es_status add_token(const es_engine *e, es_sequence *s, int32_t id, bool forced, es_error *err)
 {
     size_t before = s->text.length;
-    es_sampler_saw(s->sampler, id);
+    es_sampler_said(s->sampler, id);
     ES_TRY(es_ids_add(&s->ids, id, err));
     ES_TRY(es_decoder_push(&s->decoder, e->model->tokenizer, id, &s->text, err));
     replace_nuls(&s->text, before);
     if (s->request.generation.matcher != NULL)
         ES_TRY(es_matcher_token(s->request.generation.matcher, s->match, id, &s->match, err));
-    return es_str_check(&s->text, err);
+    ES_TRY(es_str_check(&s->text, err));
+    if (!s->request.generation.scored || s->request.token == NULL)
+        return ES_OK;
+    es_token_score score = forced ? es_scores_certain(&s->scores, id) : es_scores_of(&s->scores, id);
+    score.text_begin = before;
+    score.text_end = s->text.length;
+    s->request.token(s->request.context, &score);
+    return ES_OK;
 }
 
 /* How the tokens of what must come next are cut is the tokenizer's choice; the last one might have been longer with
@@ -423,7 +435,7 @@ es_status es_sequence_take_forced(es_engine *e, es_sequence *s, es_error *err)
     most = most < ES_AHEAD ? most : ES_AHEAD;
     most = most < left ? most : left - (left > 0);
     for (size_t i = 0; status == ES_OK && i < most; i++)
-        status = add_token(e, s, ids.items[i], err);
+        status = add_token(e, s, ids.items[i], true, err);
     es_ids_free(&ids);
     es_str_free(&bytes);
     return status;
@@ -474,12 +486,14 @@ es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, es_err
     es_matcher *m = s->request.generation.matcher;
     size_t before = s->told;
     bool end = false;
+    if (s->request.generation.scored)
+        es_scores_look(&s->scores, logits);
     if (m != NULL)
         ES_TRY(mask(e, s, logits, &end, err));
     int32_t id = end ? -1 : es_sampler_pick(s->sampler, logits);
     end = end || (is_end(&e->model->config, id) && !s->request.generation.ignore_eos);
     if (!end) {
-        ES_TRY(add_token(e, s, id, err));
+        ES_TRY(add_token(e, s, id, false, err));
         if (m != NULL && es_matcher_is_end(m, s->match))
             end = true;
         else if (m != NULL)

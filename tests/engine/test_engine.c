@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,121 @@ static void a_hundred_requests_added_and_dropped_at_random(void **state)
     }
 }
 
+/* Counted in steps, not in seconds: with no patience at all, a step without a token for those who are being answered
+ * (one block of the tower) is followed by one with a token, and a prompt is read in pieces that each carry one. */
+static void whoever_is_being_answered_gets_a_token_between_two_blocks_of_the_tower(void **state)
+{
+    const world *w = *state;
+    es_engine_options options = {.policy = ES_POLICY_LATENCY,
+                                 .batch = 4,
+                                 .vision_cache_bytes = -1,
+                                 .no_answer_cache = true,
+                                 .no_drafts = true,
+                                 .no_prefix_cache = true,
+                                 .patience = 1e-9};
+    es_engine *e = make(w, &options);
+    asked first, others[3];
+    es_engine_stats stats;
+    es_error err;
+    bool idle;
+    size_t shown = 0, text = 0;
+    while (w->prompts[shown].picture_count == 0)
+        shown++;
+    while (w->prompts[text].picture_count > 0)
+        text++;
+    must_ask(e, w, text, 0, &first);
+    do {
+        assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+        es_engine_get_stats(e, &stats);
+    } while (stats.decoded_rows == 0);
+    for (int i = 0; i < 3; i++)
+        must_ask(e, w, shown, 0, &others[i]);
+    int without = 0, blocks = 0;
+    while (first.finished == 0) {
+        int64_t before = stats.decode_passes, rows = stats.prefilled_rows;
+        assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+        es_engine_get_stats(e, &stats);
+        without = stats.decode_passes > before ? 0 : without + 1;
+        blocks += without;
+        assert_true(without <= 1);
+        assert_true(stats.prefilled_rows - rows <= 16);
+    }
+    assert_true(blocks >= w->f.model->config.vision.depth); /* the tower was at work meanwhile */
+    run_dry(e);
+    check(w, &first);
+    for (int i = 0; i < 3; i++)
+        check(w, &others[i]);
+    es_engine_free(e);
+}
+
+typedef struct scored {
+    const world *w;
+    size_t count, at;
+    int32_t ids[TOKENS];
+    float logprobs[TOKENS];
+    bool finished;
+} scored;
+
+static void note_score(void *context, const es_token_score *score)
+{
+    scored *s = context;
+    double sum = 0;
+    assert_int_equal(score->best_count, 5);
+    assert_int_equal(score->text_begin, s->at);
+    assert_true(score->text_end >= score->text_begin);
+    assert_int_equal(score->best[0], score->id); /* greedy */
+    assert_true(score->best_logprobs[0] == score->logprob);
+    for (int i = 0; i < 5; i++) {
+        assert_true(i == 0 || score->best_logprobs[i] <= score->best_logprobs[i - 1]);
+        sum += exp((double)score->best_logprobs[i]);
+    }
+    assert_true(sum > 0 && sum <= 1.000001);
+    s->at = score->text_end;
+    s->ids[s->count] = score->id;
+    s->logprobs[s->count++] = score->logprob;
+}
+
+static void note_scored_end(void *context, const es_answer *answer)
+{
+    scored *s = context;
+    s->finished = true;
+    assert_int_equal(answer->status, ES_OK);
+    assert_false(answer->reused);
+    assert_int_equal(answer->id_count, s->count);
+}
+
+static void each_token_is_told_how_likely_it_was(void **state)
+{
+    const world *w = *state;
+    const fixture_prompt *p = &w->prompts[0];
+    es_engine *e = make(w, NULL);
+    scored before = {0};
+    es_error err;
+    for (int i = 0; i < 3; i++) { /* alone, with drafts of the answer before, beside others */
+        scored s = {.w = w};
+        asked other;
+        es_request request = {.prompt = {p->messages, p->message_count, p->pictures, p->picture_count},
+                              .generation = {.max_tokens = TOKENS, .ignore_eos = true, .scored = true, .best_count = 5},
+                              .context = &s,
+                              .token = note_score,
+                              .finished = note_scored_end};
+        es_sampling_init(&request.generation.sampling);
+        assert_int_equal(es_engine_add(e, &request, NULL, &err), ES_OK);
+        if (i == 2)
+            must_ask(e, w, 1, 0, &other);
+        run_dry(e);
+        assert_true(s.finished);
+        assert_int_equal(s.count, TOKENS);
+        assert_memory_equal(s.ids, w->alone[0].ids, sizeof s.ids);
+        if (i > 0)
+            assert_memory_equal(s.logprobs, before.logprobs, sizeof s.logprobs);
+        before = s;
+        request.generation.best_count = 21;
+        assert_int_equal(es_engine_add(e, &request, NULL, &err), ES_ERR_ARGUMENT);
+    }
+    es_engine_free(e);
+}
+
 /* A grammar freed may leave its place to another one: what was answered under the first is no answer under the second.
  */
 static void an_answer_in_one_form_is_none_in_another(void **state)
@@ -396,6 +512,8 @@ int main(void)
         cmocka_unit_test(what_is_set_aside_goes_on_as_if_nothing_had_happened),
         cmocka_unit_test(who_has_priority_overtakes),
         cmocka_unit_test(a_hundred_requests_added_and_dropped_at_random),
+        cmocka_unit_test(whoever_is_being_answered_gets_a_token_between_two_blocks_of_the_tower),
+        cmocka_unit_test(each_token_is_told_how_likely_it_was),
         cmocka_unit_test(an_answer_in_one_form_is_none_in_another),
         cmocka_unit_test(what_cannot_fit_is_refused_and_the_rest_goes_on),
         cmocka_unit_test(want_of_memory_is_an_error_like_others),

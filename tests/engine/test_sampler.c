@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/sampler.h"
+#include "engine/scores.h"
 
 #define VOCAB 50
 
@@ -184,6 +185,8 @@ static void nonsense_is_refused_by_name(void **state)
         {{.top_p = 1.5f, .repetition_penalty = 1}, "top-p"},
         {{.top_p = 1, .min_p = 2, .repetition_penalty = 1}, "min-p"},
         {{.top_p = 1, .repetition_penalty = 0}, "repetition"},
+        {{.top_p = 1, .repetition_penalty = 1, .presence_penalty = 2.5f}, "presence"},
+        {{.top_p = 1, .repetition_penalty = 1, .frequency_penalty = NAN}, "frequency"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         es_error err;
@@ -213,6 +216,55 @@ static void the_best_k_come_in_order(void **state)
     assert_int_equal(ids[4], -1);
 }
 
+static void what_was_said_loses_once_or_each_time(void **state)
+{
+    (void)state;
+    const struct {
+        float presence, frequency, three_times, once; /* what a logit of 1 becomes */
+    } cases[] = {{0.5f, 0, 0.5f, 0.5f}, {0, 0.25f, 0.25f, 0.75f}, {-0.5f, 0.25f, 0.75f, 1.25f}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float logits[VOCAB];
+        es_sampling how = greedy();
+        how.presence_penalty = cases[i].presence;
+        how.frequency_penalty = cases[i].frequency;
+        es_sampler *s = make(how);
+        es_sampler_saw(s, 3); /* of the prompt: not penalised */
+        for (int k = 0; k < 3; k++)
+            es_sampler_said(s, 5);
+        es_sampler_said(s, 6);
+        fill(logits, 1.0f);
+        es_sampler_pick(s, logits);
+        assert_true(logits[3] == 1.0f && logits[4] == 1.0f);
+        assert_true(logits[5] == cases[i].three_times && logits[6] == cases[i].once);
+        es_sampler_free(s);
+    }
+}
+
+static void scores_are_logarithms_of_probabilities(void **state)
+{
+    (void)state;
+    float logits[VOCAB];
+    es_scores s;
+    es_error err;
+    assert_int_equal(es_scores_create(&s, VOCAB, 3, &err), ES_OK);
+    for (int i = 0; i < VOCAB; i++) /* probabilities 1/1275, 2/1275, ... , however far up the logits lie */
+        logits[i] = 500.0f + logf((float)(i + 1));
+    logits[0] = NAN; /* takes 1 away from the sum */
+    es_scores_look(&s, logits);
+    es_token_score score = es_scores_of(&s, 9);
+    assert_true(fabs((double)score.logprob - log(10.0 / 1274)) < 1e-4);
+    assert_int_equal(score.best_count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(score.best[i], VOCAB - 1 - i);
+        assert_true(fabs((double)score.best_logprobs[i] - log((VOCAB - i) / 1274.0)) < 1e-4);
+    }
+    assert_true(isinf(es_scores_of(&s, 0).logprob));
+    score = es_scores_certain(&s, 7);
+    assert_true(score.logprob == 0 && score.best_count == 1 && score.best[0] == 7);
+    es_scores_free(&s);
+    assert_int_equal(es_scores_create(&s, VOCAB, 21, &err), ES_ERR_ARGUMENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +276,8 @@ int main(void)
         cmocka_unit_test(a_seed_repeats_and_another_does_not),
         cmocka_unit_test(nonsense_is_refused_by_name),
         cmocka_unit_test(the_best_k_come_in_order),
+        cmocka_unit_test(what_was_said_loses_once_or_each_time),
+        cmocka_unit_test(scores_are_logarithms_of_probabilities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
