@@ -54,23 +54,19 @@ void es_map_close(es_map *map)
     *map = (es_map){0};
 }
 
-es_status es_file_read(const char *path, size_t limit, char **data, size_t *size, es_error *err)
+es_status es_file_read_open(int fd, const char *name, size_t limit, char **data, size_t *size, es_error *err)
 {
-    int fd;
-    size_t expect;
+    struct stat about;
     *data = NULL;
     *size = 0;
-    ES_TRY(open_regular(path, &fd, &expect, err));
-    if (expect > limit) {
-        close(fd);
-        return es_fail(err, ES_ERR_LIMIT, "%s has %zu bytes, more than the %zu allowed for it", path, expect, limit);
-    }
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
+        return es_fail(err, ES_ERR_IO, "%s is not a regular file", name);
+    size_t expect = (size_t)about.st_size, got = 0;
+    if (expect > limit)
+        return es_fail(err, ES_ERR_LIMIT, "%s has %zu bytes, more than the %zu allowed for it", name, expect, limit);
     char *buffer = malloc(expect + 1);
-    if (buffer == NULL) {
-        close(fd);
-        return es_fail_memory(err, path, expect);
-    }
-    size_t got = 0;
+    if (buffer == NULL)
+        return es_fail_memory(err, name, expect);
     while (got < expect) {
         ssize_t n = read(fd, buffer + got, expect - got);
         if (n < 0 && errno == EINTR)
@@ -79,16 +75,27 @@ es_status es_file_read(const char *path, size_t limit, char **data, size_t *size
             break;
         got += (size_t)n;
     }
-    int saved = errno;
-    close(fd);
     if (got != expect) {
+        int saved = errno;
         free(buffer);
-        return es_fail(err, ES_ERR_IO, "cannot read %s: %s", path, got == 0 ? strerror(saved) : "it shrank meanwhile");
+        return es_fail(err, ES_ERR_IO, "cannot read %s: %s", name, got == 0 ? strerror(saved) : "it shrank meanwhile");
     }
     buffer[got] = '\0';
     *data = buffer;
     *size = got;
     return ES_OK;
+}
+
+es_status es_file_read(const char *path, size_t limit, char **data, size_t *size, es_error *err)
+{
+    int fd;
+    size_t expect;
+    *data = NULL;
+    *size = 0;
+    ES_TRY(open_regular(path, &fd, &expect, err));
+    es_status status = es_file_read_open(fd, path, limit, data, size, err);
+    close(fd);
+    return status;
 }
 
 static es_status write_all(int fd, const char *data, size_t size)

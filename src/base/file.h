@@ -20,6 +20,9 @@ void es_map_close(es_map *map);
 /* Reads a whole file of at most `limit` bytes; *data gets size bytes and a NUL after them, free with free. */
 es_status es_file_read(const char *path, size_t limit, char **data, size_t *size, es_error *err);
 
+/* The same for a file that is open; `name` is used in errors, fd stays the caller's. */
+es_status es_file_read_open(int fd, const char *name, size_t limit, char **data, size_t *size, es_error *err);
+
 /* Writes bytes to path through a temporary file beside it, fsync and rename: the old file or the new one, whole.
  * What is there and no file (a pipe, a device) is written into. */
 es_status es_file_write(const char *path, const void *data, size_t size, unsigned mode, es_error *err);

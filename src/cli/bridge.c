@@ -126,7 +126,7 @@ static int run(const options *o, const es_settings *settings)
     bool other = o->words && *own != '\0';
     if (status == ES_OK)
         status = es_serving_begin(&serving, settings, other ? own : es_settings_text(settings, ES_SETTING_MODEL), QUEUE,
-                                  ES_KEEP_FOREVER, &err);
+                                  INT64_MAX / 2, ES_KEEP_FOREVER, &err);
     if (status == ES_OK)
         status = answer(o, settings, &serving, path, signals, &err);
     es_serving_end(&serving);

@@ -26,9 +26,11 @@ enum {
     FLAG_ALLOW_PATH,
     FLAG_ALLOW_PULL,
     FLAG_QUEUE,
+    FLAG_TOKENS,
     FLAG_KEEP_ALIVE,
     FLAG_DRAIN,
     FLAG_MAX_BODY,
+    FLAG_MAX_BODIES,
     FLAG_PRELOAD,
     FLAG_LOG
 };
@@ -44,9 +46,11 @@ static const es_flag flags[] = {
     {"--allow-path", "DIRECTORY", "pictures below it may be named by file: URLs; may be repeated"},
     {"--allow-pull", NULL, "requests may fetch models"},
     {"--queue", "N", "requests that may wait (default 64); further ones get 503"},
+    {"--token-budget", "N", "tokens all requests taken may come to (default 1048576); further ones get 503"},
     {"--keep-alive", "SECONDS", "unload a model unused for so long (default 300; -1: never)"},
     {"--drain", "SECONDS", "time for what is under way when asked to end (default 30)"},
     {"--max-body", "MIB", "largest request (default 64)"},
+    {"--max-bodies", "MIB", "all requests being read together (default 256); further ones get 503"},
     {"--preload", NULL, "load the model now, not with the first request"},
     {"--log", NULL, "a line on stderr for each request, without its content"},
 };
@@ -70,7 +74,7 @@ static const es_usage usage = {
 
 typedef struct options {
     const char *listen, *socket, *keys;
-    long long port, queue, keep_alive, drain, max_body;
+    long long port, queue, tokens, keep_alive, drain, max_body, max_bodies;
     bool no_keys, hash_key, allow_pull, preload, log;
     const char *hosts[MAX_NAMES], *origins[MAX_NAMES];
     char *paths[MAX_NAMES]; /* resolved; owned */
@@ -139,12 +143,16 @@ static int read_flag(void *context, size_t index, const char *value)
         break;
     case FLAG_QUEUE:
         return read_number("--queue", value, 1, 100000, &o->queue);
+    case FLAG_TOKENS:
+        return read_number("--token-budget", value, 1, 1000000000000, &o->tokens);
     case FLAG_KEEP_ALIVE:
         return read_number("--keep-alive", value, -1, 1000000000, &o->keep_alive);
     case FLAG_DRAIN:
         return read_number("--drain", value, 0, 86400, &o->drain);
     case FLAG_MAX_BODY:
         return read_number("--max-body", value, 1, 4096, &o->max_body);
+    case FLAG_MAX_BODIES:
+        return read_number("--max-bodies", value, 1, 1048576, &o->max_bodies);
     case FLAG_PRELOAD:
         o->preload = true;
         break;
@@ -247,6 +255,7 @@ static es_status answer(const options *o, const es_settings *settings, es_servin
                                 .sampling = es_serving_sampling(settings),
                                 .max_tokens = (int32_t)es_settings_int(settings, ES_SETTING_MAX_TOKENS),
                                 .max_body = (size_t)o->max_body << 20,
+                                .max_bodies = (size_t)o->max_bodies << 20,
                                 .allow_pull = o->allow_pull,
                                 .log = o->log ? log_line : NULL};
     es_server *server;
@@ -272,7 +281,7 @@ static es_status serve(const options *o, const es_settings *settings, es_signals
     es_status status = o->keys != NULL ? es_guard_read_keys(&guard, o->keys, err) : ES_OK;
     if (status == ES_OK)
         status = es_serving_begin(&serving, settings, es_settings_text(settings, ES_SETTING_MODEL), (int32_t)o->queue,
-                                  o->keep_alive < 0 ? ES_KEEP_FOREVER : o->keep_alive * 1000, err);
+                                  o->tokens, o->keep_alive < 0 ? ES_KEEP_FOREVER : o->keep_alive * 1000, err);
     serving.door.allowed = o->paths;
     serving.door.allowed_count = o->path_count;
     if (status == ES_OK && o->preload)
@@ -301,8 +310,14 @@ static int run(const options *o, const es_settings *settings)
 
 int es_cmd_serve(int argc, char **argv)
 {
-    options o = {
-        .listen = "127.0.0.1", .port = USUAL_PORT, .queue = 64, .keep_alive = 300, .drain = 30, .max_body = 64};
+    options o = {.listen = "127.0.0.1",
+                 .port = USUAL_PORT,
+                 .queue = 64,
+                 .tokens = 1 << 20,
+                 .keep_alive = 300,
+                 .drain = 30,
+                 .max_body = 64,
+                 .max_bodies = 256};
     es_reader reader = {read_flag, NULL, &o};
     es_settings *settings = NULL;
     bool done;

@@ -23,8 +23,8 @@ es_sampling es_serving_sampling(const es_settings *s)
     return sampling;
 }
 
-es_status es_serving_begin(es_serving *serving, const es_settings *s, const char *name, int32_t queue, int64_t keep_ms,
-                           es_error *err)
+es_status es_serving_begin(es_serving *serving, const es_settings *s, const char *name, int32_t queue, int64_t tokens,
+                           int64_t keep_ms, es_error *err)
 {
     char *dir;
     *serving = (es_serving){.settings = s};
@@ -42,6 +42,7 @@ es_status es_serving_begin(es_serving *serving, const es_settings *s, const char
                                  .open_device = open_device,
                                  .context = (void *)(uintptr_t)s,
                                  .queue = queue,
+                                 .tokens = tokens,
                                  .keep_ms = keep_ms};
     status = es_worker_create(&serving->worker, &options, err);
     if (status != ES_OK)

@@ -17,9 +17,10 @@ typedef struct es_serving {
     es_worker *worker;
 } es_serving;
 
-/* Finds the model and starts the worker, which loads nothing yet. `name`: the model; keep_ms as in worker.h. */
+/* Finds the model and starts the worker, which loads nothing yet. `name`: the model; queue, tokens and keep_ms as in
+ * worker.h. */
 es_status es_serving_begin(es_serving *serving, const es_settings *settings, const char *name, int32_t queue,
-                           int64_t keep_ms, es_error *err);
+                           int64_t tokens, int64_t keep_ms, es_error *err);
 void es_serving_end(es_serving *serving);
 /* The settings' sampling, for what a request leaves open. */
 es_sampling es_serving_sampling(const es_settings *settings);

@@ -11,6 +11,7 @@
 
 #define MAX_DEPTH 64     /* of schemas in one another */
 #define MAX_MEMBERS 200  /* of an object: each optional one is a level of the matcher's expansion */
+#define MAX_VALUES 10000 /* of an enum */
 #define MAX_NODES 200000 /* keeps a hostile schema small */
 
 /* Types as bits. */
@@ -249,6 +250,8 @@ static es_node fixed(es_schema_build *b, const json_t *schema, const json_t *lis
 {
     unsigned of = named_types(b, schema);
     size_t n = list != NULL ? json_array_size(list) : 1, count = 0;
+    if (n > MAX_VALUES)
+        return es_schema_fail(b, ES_ERR_LIMIT, "more than %d values", MAX_VALUES);
     es_node *ways = of != 0 ? es_calloc(n + 1, sizeof *ways) : NULL;
     if (of == 0 || !check_keywords(b, schema, IS_ANY, key)) {
         free(ways);

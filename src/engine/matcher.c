@@ -15,6 +15,9 @@
 #define END 0
 #define UNKNOWN (-2)
 #define MAX_STATES 16384
+#define MAX_TOPS 16384        /* of a state: a grammar that is read in so many ways at once is an attack on our time */
+#define MAX_KEPT_TOPS 4000000 /* of all states */
+#define MAX_FRAMES 4000000
 #define LISTED 16                     /* a mask is listed when fewer tokens than one in so many may come */
 #define MAX_DEPTH 512                 /* of expansion without a byte: a rule that begins with itself goes deeper */
 #define FAR_AFTER UINT16_MAX          /* a distance that 16 bits do not hold */
@@ -25,6 +28,7 @@ typedef struct frame {
     int32_t at;     /* of a text: bytes matched; of a sequence: the next child; of a repeat: times done */
     int32_t parent; /* frame number */
     int32_t cost;   /* fewest bytes from here to the end */
+    uint32_t round; /* the state being made when it was last a top */
 } frame;
 
 /* The tokens that may come next, and the distance after each. Few are listed, many have a place for each id. */
@@ -66,6 +70,8 @@ struct es_matcher {
     /* while a state is being made */
     int32_t *tops;
     size_t top_count, top_capacity;
+    uint32_t round;   /* of states being made: which frames are among the tops already */
+    size_t kept_tops; /* of all states */
     es_error error;
 };
 
@@ -116,6 +122,10 @@ static int32_t cost_of(const es_matcher *m, es_node index, int32_t at, int32_t p
 /* The number of a frame, made if need be; -1 when memory is short. */
 static int32_t intern(es_matcher *m, es_node node, int32_t at, int32_t parent)
 {
+    if (m->frame_count >= MAX_FRAMES) {
+        es_fail(&m->error, ES_ERR_LIMIT, "the answer's grammar has more than %d places", MAX_FRAMES);
+        return -1;
+    }
     if (m->frame_count * 2 >= m->table_size && !grow_table(m)) {
         es_fail_memory(&m->error, "a grammar's states", 0);
         return -1;
@@ -127,12 +137,12 @@ static int32_t intern(es_matcher *m, es_node node, int32_t at, int32_t parent)
             return m->frame_table[slot];
     }
     void *items = m->frames;
-    if (m->frame_count >= INT32_MAX || es_grow(&items, &m->frame_capacity, m->frame_count + 1, sizeof(frame)) != 0) {
+    if (es_grow(&items, &m->frame_capacity, m->frame_count + 1, sizeof(frame)) != 0) {
         es_fail_memory(&m->error, "a grammar's states", 0);
         return -1;
     }
     m->frames = items;
-    m->frames[m->frame_count] = (frame){node, at, parent, cost_of(m, node, at, parent)};
+    m->frames[m->frame_count] = (frame){node, at, parent, cost_of(m, node, at, parent), 0};
     m->frame_table[slot] = (int32_t)m->frame_count;
     return (int32_t)m->frame_count++;
 }
@@ -143,17 +153,19 @@ static void enter(es_matcher *m, es_node node, int32_t parent, int depth);
 
 static void add_top(es_matcher *m, int32_t top)
 {
-    if (top < 0)
+    if (top < 0 || m->frames[top].round == m->round)
         return;
-    for (size_t i = 0; i < m->top_count; i++)
-        if (m->tops[i] == top)
-            return;
+    if (m->top_count >= MAX_TOPS) {
+        es_fail(&m->error, ES_ERR_LIMIT, "a text of the answer's grammar can be read in more than %d ways", MAX_TOPS);
+        return;
+    }
     void *items = m->tops;
     if (es_grow(&items, &m->top_capacity, m->top_count + 1, sizeof *m->tops) != 0) {
         es_fail_memory(&m->error, "a grammar's states", 0);
         return;
     }
     m->tops = items;
+    m->frames[top].round = m->round;
     m->tops[m->top_count++] = top;
 }
 
@@ -266,7 +278,7 @@ static es_status settle(es_matcher *m, es_match *out, es_error *err)
             return ES_OK;
         }
     }
-    if (m->state_count >= MAX_STATES)
+    if (m->state_count >= MAX_STATES || m->kept_tops + m->top_count > MAX_KEPT_TOPS)
         return es_fail(err, ES_ERR_LIMIT, "the answer's grammar has more than %d states", MAX_STATES);
     void *items = m->states;
     if (es_grow(&items, &m->state_capacity, m->state_count + 1, sizeof(state)) != 0)
@@ -282,6 +294,7 @@ static es_status settle(es_matcher *m, es_match *out, es_error *err)
         s.distance = cost < s.distance ? cost : s.distance;
         s.accepts = s.accepts || s.tops[i] == END;
     }
+    m->kept_tops += s.n;
     m->states[m->state_count] = s;
     m->state_table[slot] = (int32_t)m->state_count;
     *out = (es_match)m->state_count++;
@@ -325,6 +338,7 @@ es_status es_matcher_byte(es_matcher *m, es_match at, uint8_t byte, es_match *ne
         return ES_OK;
     }
     m->top_count = 0;
+    m->round++;
     for (size_t i = 0; i < m->states[at].n; i++)
         step_over(m, m->states[at].tops[i], byte);
     ES_TRY(settle(m, next, err));
@@ -470,7 +484,8 @@ es_status es_matcher_create(es_matcher **matcher, const es_grammar *grammar, con
         status = es_fail_memory(err, "a grammar's states", 0);
     if (status == ES_OK) {
         m->frames = items;
-        m->frames[m->frame_count++] = (frame){-1, 0, -1, 0}; /* END */
+        m->frames[m->frame_count++] = (frame){-1, 0, -1, 0, 0}; /* END */
+        m->round = 1;
         enter(m, grammar->root, END, 0);
         status = settle(m, &start, err); /* state 0 */
     }
@@ -509,7 +524,7 @@ es_hash es_matcher_key(const es_matcher *m)
 
 bool es_matcher_is_worn(const es_matcher *m)
 {
-    return m->state_count > MAX_STATES / 2;
+    return m->state_count > MAX_STATES / 2 || m->kept_tops > MAX_KEPT_TOPS / 2 || m->frame_count > MAX_FRAMES / 2;
 }
 
 es_match es_matcher_start(const es_matcher *m)

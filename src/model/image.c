@@ -8,15 +8,15 @@
 #include "base/mem.h"
 #include "model/image_format.h"
 
-es_status es_image_create(es_image *image, int64_t width, int64_t height, const char *name, es_error *err)
+es_status es_image_create(es_image *image, int64_t width, int64_t height, int64_t most, const char *name, es_error *err)
 {
     *image = (es_image){0};
     if (width < 1 || height < 1)
         return es_fail(err, ES_ERR_FORMAT, "%s: an empty picture (%lld x %lld)", name, (long long)width,
                        (long long)height);
-    if (width > INT32_MAX || height > INT32_MAX || width * height > ES_IMAGE_MAX_PIXELS)
+    if (width > INT32_MAX || height > INT32_MAX || width * height > most)
         return es_fail(err, ES_ERR_LIMIT, "%s: %lld x %lld is more than the %lld pixels allowed; make it smaller", name,
-                       (long long)width, (long long)height, (long long)ES_IMAGE_MAX_PIXELS);
+                       (long long)width, (long long)height, (long long)most);
     image->rgb = es_calloc((size_t)(width * height), 3);
     if (image->rgb == NULL)
         return es_fail_memory(err, name, (size_t)(width * height) * 3);
@@ -39,7 +39,7 @@ static es_status orient(es_image *image, int orientation, const char *name, es_e
     const int32_t w = image->width, h = image->height;
     const bool swap = orientation >= 5;
     es_image to;
-    ES_TRY(es_image_create(&to, swap ? h : w, swap ? w : h, name, err));
+    ES_TRY(es_image_create(&to, swap ? h : w, swap ? w : h, ES_IMAGE_MAX_PIXELS, name, err));
     /* The source of (x, y) is at x, y counted from the right or the bottom where mirrored, sides exchanged by swap. */
     const bool mirror_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
     const bool mirror_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
@@ -62,7 +62,8 @@ static es_status orient(es_image *image, int orientation, const char *name, es_e
     return ES_OK;
 }
 
-es_status es_image_decode(es_image *image, const void *bytes, size_t size, const char *name, es_error *err)
+es_status es_image_decode_within(es_image *image, const void *bytes, size_t size, int64_t most, const char *name,
+                                 es_error *err)
 {
     const uint8_t *p = bytes;
     int orientation = 1;
@@ -71,11 +72,11 @@ es_status es_image_decode(es_image *image, const void *bytes, size_t size, const
     if (size == 0)
         return es_fail(err, ES_ERR_FORMAT, "%s: empty, not a picture", name);
     if (size >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0)
-        status = es_jpeg_decode(image, &orientation, p, size, name, err);
+        status = es_jpeg_decode(image, &orientation, p, size, most, name, err);
     else if (size >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0)
-        status = es_png_decode(image, &orientation, p, size, name, err);
+        status = es_png_decode(image, &orientation, p, size, most, name, err);
     else if (size >= 12 && memcmp(p, "RIFF", 4) == 0 && memcmp(p + 8, "WEBP", 4) == 0)
-        status = es_webp_decode(image, &orientation, p, size, name, err);
+        status = es_webp_decode(image, &orientation, p, size, most, name, err);
     else
         return es_fail(err, ES_ERR_FORMAT, "%s: not a JPEG, PNG or WebP picture", name);
     if (status == ES_OK)
@@ -83,6 +84,11 @@ es_status es_image_decode(es_image *image, const void *bytes, size_t size, const
     if (status != ES_OK)
         es_image_free(image);
     return status;
+}
+
+es_status es_image_decode(es_image *image, const void *bytes, size_t size, const char *name, es_error *err)
+{
+    return es_image_decode_within(image, bytes, size, ES_IMAGE_MAX_PIXELS, name, err);
 }
 
 es_status es_image_load(es_image *image, const char *path, es_error *err)

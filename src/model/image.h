@@ -29,6 +29,10 @@ typedef struct es_image {
 es_status es_image_load(es_image *image, const char *path, es_error *err);
 /* The same from bytes in memory; `name` is used in errors only. */
 es_status es_image_decode(es_image *image, const void *bytes, size_t size, const char *name, es_error *err);
+/* The same for a picture of at most `most` pixels (up to ES_IMAGE_MAX_PIXELS); a larger one is ES_ERR_LIMIT by its
+ * header, before anything is unpacked. */
+es_status es_image_decode_within(es_image *image, const void *bytes, size_t size, int64_t most, const char *name,
+                                 es_error *err);
 void es_image_free(es_image *image);
 
 #endif

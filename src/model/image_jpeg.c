@@ -19,6 +19,7 @@ typedef struct reader {
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     jmp_buf jump; /* the one way out of libjpeg after an error */
+    int64_t most; /* pixels */
     const char *name;
     es_error *err;
     es_status status; /* of the error that jumped */
@@ -88,7 +89,7 @@ static es_status read_picture(reader *r, es_image *image, int *orientation)
     *orientation = find_orientation(c);
     if (c->num_components != 1 && c->num_components != 3 && c->num_components != 4)
         return es_fail(r->err, ES_ERR_UNSUPPORTED, "%s: JPEG picture of %d channels", r->name, c->num_components);
-    ES_TRY(es_image_create(image, c->image_width, c->image_height, r->name, r->err));
+    ES_TRY(es_image_create(image, c->image_width, c->image_height, r->most, r->name, r->err));
     const bool cmyk = c->num_components == 4;
     c->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(c);
@@ -121,11 +122,12 @@ static es_status guarded(reader *r, es_image *image, int *orientation, const uin
     return read_picture(r, image, orientation);
 }
 
-es_status es_jpeg_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, const char *name,
-                         es_error *err)
+es_status es_jpeg_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, int64_t most,
+                         const char *name, es_error *err)
 {
     reader r;
     memset(&r, 0, sizeof r);
+    r.most = most;
     r.name = name;
     r.err = err;
     r.cinfo.err = jpeg_std_error(&r.errors);

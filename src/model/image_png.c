@@ -20,6 +20,7 @@ typedef struct reader {
     jmp_buf jump; /* the one way out of libpng after an error */
     const uint8_t *bytes;
     size_t size, at;
+    int64_t most; /* pixels */
     const char *name;
     es_error *err;
     bool out_of_memory, truncated;
@@ -116,7 +117,7 @@ static es_status read_picture(reader *r, es_image *image, int *orientation)
     png_uint_32 width, height;
     int depth, colour, interlace;
     png_get_IHDR(r->png, r->info, &width, &height, &depth, &colour, &interlace, NULL, NULL);
-    ES_TRY(es_image_create(image, width, height, r->name, r->err));
+    ES_TRY(es_image_create(image, width, height, r->most, r->name, r->err));
     set_transforms(r, depth, colour);
     const int passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
@@ -166,13 +167,14 @@ static es_status guarded(reader *r, es_image *image, int *orientation)
     return read_picture(r, image, orientation);
 }
 
-es_status es_png_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, const char *name,
-                        es_error *err)
+es_status es_png_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, int64_t most,
+                        const char *name, es_error *err)
 {
     reader r;
     memset(&r, 0, sizeof r);
     r.bytes = bytes;
     r.size = size;
+    r.most = most;
     r.name = name;
     r.err = err;
     es_status status = guarded(&r, image, orientation);

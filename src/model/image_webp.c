@@ -43,8 +43,8 @@ static es_status fail(VP8StatusCode code, const char *name, es_error *err)
     }
 }
 
-es_status es_webp_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, const char *name,
-                         es_error *err)
+es_status es_webp_decode(es_image *image, int *orientation, const uint8_t *bytes, size_t size, int64_t most,
+                         const char *name, es_error *err)
 {
     WebPDecoderConfig config;
     if (!WebPInitDecoderConfig(&config))
@@ -54,7 +54,7 @@ es_status es_webp_decode(es_image *image, int *orientation, const uint8_t *bytes
         return fail(code, name, err);
     if (config.input.has_animation)
         return es_fail(err, ES_ERR_UNSUPPORTED, "%s: animated WebP; give single frames", name);
-    ES_TRY(es_image_create(image, config.input.width, config.input.height, name, err));
+    ES_TRY(es_image_create(image, config.input.width, config.input.height, most, name, err));
     config.output.colorspace = MODE_RGB; /* alpha is dropped */
     config.output.is_external_memory = 1;
     config.output.u.RGBA.rgba = image->rgb;

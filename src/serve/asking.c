@@ -9,10 +9,13 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/sha.h"
 #include "base/thread.h"
 #include "engine/json_schema.h"
 
-#define GLANCE 0.1 /* seconds between looks whether the client is still there */
+#define MOST_STOP 1024                  /* bytes of a text that ends the answer */
+#define MOST_SCHEMA ((size_t)256 << 10) /* bytes */
+#define GLANCE 0.1                      /* seconds between looks whether the client is still there */
 
 es_status es_asking_begin(es_exchange *x, const char *key, es_asking **asking, es_error *err)
 {
@@ -89,6 +92,8 @@ es_status es_asking_sampling(es_asking *a, const json_t *from, const char *penal
     ES_TRY(read_float(from, "top_p", 0, 1, &s->top_p, &ignored, err));
     ES_TRY(read_float(from, "min_p", 0, 1, &s->min_p, &ignored, err));
     ES_TRY(read_float(from, penalty, 0.01, 100, &s->repetition_penalty, &ignored, err));
+    ES_TRY(read_float(from, "presence_penalty", -2, 2, &s->presence_penalty, &ignored, err));
+    ES_TRY(read_float(from, "frequency_penalty", -2, 2, &s->frequency_penalty, &ignored, err));
     ES_TRY(es_json_int(from, "the request", "top_k", false, -1, 1000000, &top_k, err));
     s->top_k = top_k < 0 ? 0 : (int32_t)top_k;
     const json_t *given = json_object_get(from, "seed");
@@ -111,18 +116,40 @@ es_status es_asking_stops(es_asking *a, const json_t *stop, size_t most, es_erro
         const char *text = json_string_value(json_is_array(stop) ? json_array_get(stop, i) : stop);
         if (text == NULL || *text == '\0')
             return es_fail(err, ES_ERR_FORMAT, "stop: not a text, or an empty one");
+        if (strlen(text) > MOST_STOP) /* each is looked for after each token */
+            return es_fail(err, ES_ERR_LIMIT, "stop: a text of more than %d bytes", MOST_STOP);
         ES_TRY(es_ticket_stop(a->ticket, text, err));
     }
     return ES_OK;
 }
 
+/* A schema's name among forms is its digest: as good as the schema, and short. */
+static es_status name_form(es_ticket *t, const json_t *schema, es_error *err)
+{
+    char *text = json_dumps(schema, JSON_ENCODE_ANY | JSON_COMPACT), hex[ES_SHA256_HEX + 1];
+    es_sha sha;
+    if (text == NULL)
+        return es_fail_memory(err, "the answer's form", 0);
+    size_t n = strlen(text);
+    es_sha256_begin(&sha);
+    es_sha_update(&sha, text, n);
+    es_sha_finish(&sha, hex);
+    free(text);
+    if (n > MOST_SCHEMA)
+        return es_fail(err, ES_ERR_LIMIT, "the schema has %zu bytes, more than the %zu that are read", n, MOST_SCHEMA);
+    t->form = es_strdup(hex);
+    return t->form != NULL ? ES_OK : es_fail_memory(err, "the answer's form", 0);
+}
+
 es_status es_asking_form(es_asking *a, const json_t *schema, es_error *err)
 {
     es_ticket *t = a->ticket;
-    t->form = schema == NULL ? es_strdup("json") : json_dumps(schema, JSON_ENCODE_ANY | JSON_COMPACT);
-    if (t->form == NULL)
-        return es_fail_memory(err, "the answer's form", 0);
-    return schema == NULL ? es_json_object_grammar(&t->grammar, err) : es_json_schema_grammar(&t->grammar, schema, err);
+    if (schema != NULL) {
+        ES_TRY(name_form(t, schema, err));
+        return es_json_schema_grammar(&t->grammar, schema, err);
+    }
+    t->form = es_strdup("json");
+    return t->form != NULL ? es_json_object_grammar(&t->grammar, err) : es_fail_memory(err, "the answer's form", 0);
 }
 
 es_status es_asking_file(es_asking *a, es_error *err)
@@ -134,6 +161,9 @@ es_status es_asking_file(es_asking *a, es_error *err)
     if (t->sampling.temperature > 0 && !a->has_seed) /* another answer each time, unless a seed is named */
         t->sampling.seed = es_hash_key().a;
     es_ticket_seal(t);
+    json_decref(a->body);
+    a->body = NULL;
+    es_exchange_forget_body(a->x);
     es_status status = es_worker_file(worker, t, err);
     if (status == ES_ERR_LIMIT || status == ES_ERR_CANCELLED) {
         a->x->code = 503;

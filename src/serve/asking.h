@@ -13,7 +13,8 @@ typedef struct es_asking {
     es_preprocess rules;
     bool stream;
     bool has_temperature, has_seed;
-    size_t seen[ES_MAX_CHOICES]; /* bytes told of each answer */
+    size_t seen[ES_MAX_CHOICES];   /* bytes told of each answer */
+    size_t scored[ES_MAX_CHOICES]; /* tokens told of each with their likelihood */
     bool begun[ES_MAX_CHOICES], told[ES_MAX_CHOICES];
     int stage;
     bool flag; /* the dialect's: Ollama: generate; OpenAI: usage at the end of a stream */
@@ -29,13 +30,18 @@ void es_asking_free(es_asking *asking); /* NULL is fine; lets go of a ticket und
 /* A picture of the request; `given` as es_picture_add takes it. */
 es_status es_asking_picture(es_asking *a, const char *given, es_error *err);
 /* Members of an object that are numbers within bounds, into the ticket's sampling. Known names: temperature, top_k,
- * top_p, min_p, seed, repetition_penalty; `penalty` is what the dialect calls the last. */
+ * top_p, min_p, seed, presence_penalty, frequency_penalty, repetition_penalty; `penalty` is what the dialect calls the
+ * last. */
 es_status es_asking_sampling(es_asking *a, const json_t *from, const char *penalty, es_error *err);
+/* "logprobs" and "top_logprobs" of the body. */
+es_status es_asking_logprobs(es_asking *a, es_error *err);
+/* The tokens of choice i that are new since the last call, with their likelihood; a list, empty when nobody asked. */
+json_t *es_asking_scores(es_asking *a, int32_t i);
 /* A text, or a list of them, that ends the answer. */
 es_status es_asking_stops(es_asking *a, const json_t *stop, size_t most, es_error *err);
 /* The answer is to be a JSON object (schema NULL), or to validate against the schema. */
 es_status es_asking_form(es_asking *a, const json_t *schema, es_error *err);
-/* Files the ticket. */
+/* Files the ticket. The request is read: its body is let go of. */
 es_status es_asking_file(es_asking *a, es_error *err);
 /* Waits until there is something to tell, or all is done; ES_ERR_CANCELLED when the client leaves. The failure of an
  * answer before its first text is returned. */

@@ -37,6 +37,8 @@ bool es_exchange_gone(const es_exchange *x);
 es_status es_exchange_json(es_exchange *x, json_t *value, es_error *err);
 /* Parses the body, which must be a JSON object. */
 es_status es_exchange_body(es_exchange *x, json_t **body, es_error *err);
+/* What was read of the client is not needed any more: others may send theirs. */
+void es_exchange_forget_body(es_exchange *x);
 /* Fails with an HTTP code of its own. */
 es_status es_exchange_fail(es_exchange *x, int code, es_error *err, es_status status, const char *format, ...)
     ES_PRINTF(5, 6);

@@ -19,6 +19,7 @@
 #include "serve/exchange.h"
 
 #define USUAL_BODY ((size_t)64 << 20)
+#define USUAL_BODIES ((size_t)256 << 20)
 #define USUAL_CONNECTIONS 256
 #define HEADER_BYTES ((size_t)32 << 10) /* request line and headers; the library answers 431 beyond */
 #define SEND_SECONDS 60.0               /* for a client to take what was written */
@@ -60,7 +61,8 @@ typedef struct request {
     es_str body;
     es_headers headers;
     char path[512], origin[256];
-    size_t sent; /* of x.out, for a stream */
+    size_t sent;    /* of x.out, for a stream */
+    size_t counted; /* bytes of the body, among those of all */
     bool refused, queued, finished, left;
     int code;
 } request;
@@ -297,18 +299,55 @@ static enum MHD_Result queue_answer(request *r)
     return result;
 }
 
-static enum MHD_Result refuse_body(request *r)
+static enum MHD_Result refuse_body(request *r, int code)
 {
     es_server *s = r->x.server;
     es_error err;
     pthread_mutex_lock(&s->lock);
     s->counts.refused_body++;
     pthread_mutex_unlock(&s->lock);
-    es_fail(&err, ES_ERR_LIMIT, "the body is larger than %zu bytes", s->options.max_body);
+    if (code == 413)
+        es_fail(&err, ES_ERR_LIMIT, "the body is larger than %zu bytes", s->options.max_body);
+    else
+        es_fail(&err, ES_ERR_LIMIT, "too many large requests are being read: try again in a while");
     r->refused = true;
-    r->x.code = 413;
+    r->x.code = code;
+    r->x.retry = code == 503 ? 1 : 0;
     es_exchange_error(&r->x, &err);
     return queue_answer(r);
+}
+
+/* Takes n more bytes into account; false when all bodies together would be too large. With n 0: of this one none. */
+static bool count_body(request *r, size_t n)
+{
+    es_server *s = r->x.server;
+    pthread_mutex_lock(&s->lock);
+    bool fits = (size_t)s->counts.body_bytes + n <= s->options.max_bodies;
+    if (n == 0)
+        s->counts.body_bytes -= (int64_t)r->counted;
+    else if (fits)
+        s->counts.body_bytes += (int64_t)n;
+    pthread_mutex_unlock(&s->lock);
+    r->counted = n == 0 ? 0 : fits ? r->counted + n : r->counted;
+    return fits;
+}
+
+void es_exchange_forget_body(es_exchange *x)
+{
+    request *r = x->connection;
+    es_str_free(&r->body);
+    x->body = "";
+    x->size = 0;
+    count_body(r, 0);
+}
+
+/* The body is said to have so many bytes; NULL: not said. 0, or the code that refuses it. */
+static int judge_length(es_server *s, const char *length)
+{
+    unsigned long long n = length != NULL ? strtoull(length, NULL, 10) : 0;
+    es_http_counts counts;
+    es_server_get_counts(s, &counts);
+    return n > s->options.max_body ? 413 : (unsigned long long)counts.body_bytes + n > s->options.max_bodies ? 503 : 0;
 }
 
 static void count_refusal(request *r)
@@ -339,10 +378,8 @@ static enum MHD_Result begin(es_server *s, struct MHD_Connection *mhd, const cha
         r->refused = true;
         return queue_answer(r);
     }
-    const char *length = header(mhd, "Content-Length");
-    if (length != NULL && strtoull(length, NULL, 10) > s->options.max_body)
-        return refuse_body(r);
-    return MHD_YES;
+    int code = judge_length(s, header(mhd, "Content-Length"));
+    return code != 0 ? refuse_body(r, code) : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -354,9 +391,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
     if (r == NULL)
         return begin(s, mhd, method, url, slot);
     if (*size > 0) {
-        if (!r->refused && r->body.length + *size > s->options.max_body) {
+        if (!r->refused && (r->body.length + *size > s->options.max_body || !count_body(r, *size))) {
             r->refused = true; /* too late for an answer: what was read is dropped, and the rest */
-            es_str_free(&r->body);
+            es_exchange_forget_body(&r->x);
             pthread_mutex_lock(&s->lock);
             s->counts.refused_body++;
             pthread_mutex_unlock(&s->lock);
@@ -374,8 +411,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
     if (r->connection != NULL)
         enter_phase(r->connection, PHASE_WORK);
     es_route(&r->x, &r->headers);
-    es_str_free(&r->body);
-    r->x.body = "";
+    es_exchange_forget_body(&r->x);
     r->left = es_exchange_gone(&r->x);
     return queue_answer(r);
 }
@@ -388,7 +424,7 @@ static void log_request(es_server *s, const request *r, enum MHD_RequestTerminat
     snprintf(line, sizeof line, "%s %s %d %.3fs%s", r->x.method, r->path, r->code, es_now() - r->x.began,
              how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " broken off");
     for (char *c = line; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        if (*c < 0x20 || *c > 0x7e) /* nothing that a terminal might obey */
             *c = '?';
     s->options.log(s->options.log_context, line);
 }
@@ -411,7 +447,7 @@ static void on_completed(void *context, struct MHD_Connection *mhd, void **slot,
     s->counts.left += r->left || (how != MHD_REQUEST_TERMINATED_COMPLETED_OK && r->queued && r->x.more != NULL);
     pthread_mutex_unlock(&s->lock);
     log_request(s, r, how);
-    es_str_free(&r->body);
+    es_exchange_forget_body(&r->x);
     es_str_free(&r->x.out);
     free(r);
     *slot = NULL;
@@ -438,6 +474,8 @@ es_status es_server_start(es_server **server, const es_server_options *options, 
     s->options = *options;
     es_server_options *o = &s->options;
     o->max_body = o->max_body > 0 ? o->max_body : USUAL_BODY;
+    o->max_bodies = o->max_bodies > 0 ? o->max_bodies : USUAL_BODIES;
+    o->max_bodies = o->max_bodies > o->max_body ? o->max_bodies : o->max_body;
     o->connections = o->connections > 0 ? o->connections : USUAL_CONNECTIONS;
     o->header_seconds = o->header_seconds > 0 ? o->header_seconds : 10;
     o->body_seconds = o->body_seconds > 0 ? o->body_seconds : 60;

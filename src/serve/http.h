@@ -18,6 +18,7 @@ typedef struct es_server_options {
     es_sampling sampling;                              /* where a request says nothing */
     int32_t max_tokens;                                /* where a request says nothing */
     size_t max_body;                                   /* bytes; 0: 64 MiB */
+    size_t max_bodies;                                 /* of all that are being read; 0: 256 MiB, at least max_body */
     unsigned connections;                              /* 0: 256 */
     double header_seconds, body_seconds, idle_seconds; /* 0: 10, 60, 75 */
     bool allow_pull;
@@ -31,6 +32,7 @@ typedef struct es_http_counts {
     int64_t connections, open, requests, in_flight;
     int64_t codes[6]; /* by hundreds: [2] is 2xx */
     int64_t refused_host, refused_origin, refused_key, refused_body;
+    int64_t body_bytes;     /* of requests being read now */
     int64_t too_slow, left; /* connections closed because they took too long; clients that left before their answer */
 } es_http_counts;
 

@@ -68,6 +68,7 @@ static void http_metrics(es_str *out, const es_http_counts *c)
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         es_str_append_format(out, "escriba_refused_total{reason=\"%s\"} %lld\n", reasons[i], (long long)counts[i]);
     metric(out, "connections_open", "gauge", "Connections now.", (double)c->open);
+    metric(out, "http_body_bytes", "gauge", "Bytes of requests being read.", (double)c->body_bytes);
     metric(out, "http_in_flight", "gauge", "HTTP requests being answered.", (double)c->in_flight);
     metric(out, "clients_left_total", "counter", "Clients that left before their answer was whole.", (double)c->left);
 }
@@ -83,6 +84,9 @@ es_status es_metrics(es_exchange *x, es_error *err)
     metric(out, "queue_length", "gauge", "Requests that wait.", (double)s.queued);
     metric(out, "running", "gauge", "Sequences under way.", (double)s.running);
     metric(out, "batch_size", "gauge", "Sequences that may be under way at once.", (double)s.batch);
+    metric(out, "tokens_promised", "gauge", "Tokens that requests taken may still come to, by and large.",
+           (double)s.promised);
+    metric(out, "tokens_budget", "gauge", "Most of these.", (double)s.tokens);
     metric(out, "requests_total", "counter", "Requests taken into the queue.", (double)s.filed);
     metric(out, "queue_full_total", "counter", "Requests refused because the queue was full.", (double)s.refused);
     metric(out, "answers_total", "counter", "Answers given.", (double)s.answered);

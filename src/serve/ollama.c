@@ -13,12 +13,11 @@
 #define ENDLESS 8192 /* tokens, where a request wants no limit or all of the context */
 
 /* What would change the answer and is not held here; sizes of context and hints about hardware have no effect. */
-static const es_unheld unheld_options[] = {{"mirostat", "0"},         {"tfs_z", "1"},
-                                           {"typical_p", "1"},        {"repeat_last_n", "64"},
-                                           {"presence_penalty", "0"}, {"frequency_penalty", "0"}};
-static const es_unheld unheld[] = {{"tools", "[]"},       {"think", "false"}, {"logprobs", "false"},
-                                   {"top_logprobs", "0"}, {"suffix", "\"\""}, {"template", "\"\""},
-                                   {"raw", "false"},      {"context", "[]"}};
+static const es_unheld unheld_options[] = {
+    {"mirostat", "0"}, {"tfs_z", "1"}, {"typical_p", "1"}, {"repeat_last_n", "64"}, {"penalize_newline", "false"}};
+static const es_unheld unheld_in_message[] = {{"tool_calls", "[]"}, {"tool_name", "\"\""}, {"thinking", "\"\""}};
+static const es_unheld unheld[] = {{"tools", "[]"},   {"suffix", "\"\""},    {"template", "\"\""}, {"raw", "false"},
+                                   {"context", "[]"}, {"truncate", "false"}, {"shift", "false"}};
 
 /* --- reading --- */
 
@@ -79,7 +78,11 @@ static es_status read_common(es_asking *a, es_error *err)
     const json_t *format = json_object_get(a->body, "format");
     a->stream = true;
     ES_TRY(es_refuse_unheld(a->body, unheld, sizeof unheld / sizeof *unheld, err));
+    const json_t *think = json_object_get(a->body, "think");
+    if (think != NULL && !json_is_null(think) && !json_is_false(think))
+        return es_fail(err, ES_ERR_UNSUPPORTED, "%.100s does not think: leave think out, or give false", a->name);
     ES_TRY(es_json_bool(a->body, "the request", "stream", false, &a->stream, err));
+    ES_TRY(es_asking_logprobs(a, err));
     ES_TRY(read_keep(a, err));
     ES_TRY(read_options(a, err));
     if (format == NULL || json_is_null(format) || (json_is_string(format) && *json_string_value(format) == '\0'))
@@ -108,6 +111,7 @@ static es_status add_message(es_asking *a, const json_t *message, es_error *err)
     const char *name = NULL, *text = "";
     if (!json_is_object(message))
         return es_fail(err, ES_ERR_FORMAT, "a message is not an object");
+    ES_TRY(es_refuse_unheld(message, unheld_in_message, sizeof unheld_in_message / sizeof *unheld_in_message, err));
     ES_TRY(es_json_string(message, "a message", "role", true, &name, err));
     ES_TRY(es_json_string(message, "a message", "content", false, &text, err));
     es_role role = strcmp(name, "system") == 0      ? ES_ROLE_SYSTEM
@@ -201,6 +205,16 @@ static const char *reason_of(const es_ticket *t)
     return t->replies[0].truncated ? "length" : "stop";
 }
 
+/* The line with how likely its tokens were, when that is asked for. */
+static json_t *with_scores(es_asking *a, json_t *line)
+{
+    json_t *list = es_asking_scores(a, 0);
+    if (line != NULL && json_array_size(list) > 0)
+        json_object_set(line, "logprobs", list);
+    json_decref(list);
+    return line;
+}
+
 static bool more_lines(es_exchange *x)
 {
     es_asking *a = x->stream;
@@ -212,16 +226,17 @@ static bool more_lines(es_exchange *x)
     if (text == NULL)
         return false;
     if (*text != '\0') {
-        es_exchange_json(x, line_of(a, text, false), NULL);
+        es_exchange_json(x, with_scores(a, line_of(a, text, false)), NULL);
         es_str_append(&x->out, "\n");
     }
     free(text);
     if (!done)
         return true;
+    es_ticket_wait_finished(a->ticket, INFINITY); /* so that it is counted when it is told */
     if (r->status != ES_OK)
         es_exchange_error(x, &r->error);
     else
-        es_exchange_json(x, last_line(a, "", reason_of(a->ticket)), NULL);
+        es_exchange_json(x, with_scores(a, last_line(a, "", reason_of(a->ticket))), NULL);
     es_str_append(&x->out, "\n");
     return false;
 }
@@ -239,7 +254,8 @@ static es_status answer(es_exchange *x, es_status (*read)(es_asking *a, es_error
     if (status == ES_OK)
         status = a->stream ? es_asking_wait_first(a, err) : es_asking_wait_all(a, err);
     if (status == ES_OK && !a->stream)
-        status = es_exchange_json(x, last_line(a, es_str_text(&a->ticket->replies[0].text), reason_of(a->ticket)), err);
+        status = es_exchange_json(
+            x, with_scores(a, last_line(a, es_str_text(&a->ticket->replies[0].text), reason_of(a->ticket))), err);
     if (status != ES_OK || !a->stream) {
         es_asking_free(a);
         return status;

@@ -51,11 +51,9 @@ static const char *const known[] = {"model",
                                     "web_search_options",
                                     "moderation",
                                     NULL};
-static const es_unheld unheld[] = {{"logprobs", "false"},
-                                   {"top_logprobs", "0"},
-                                   {"presence_penalty", "0"},
-                                   {"frequency_penalty", "0"},
-                                   {"logit_bias", "{}"},
+static const es_unheld unheld_in_message[] = {
+    {"name", NULL}, {"tool_calls", "[]"}, {"tool_call_id", NULL}, {"function_call", NULL}, {"audio", NULL}};
+static const es_unheld unheld[] = {{"logit_bias", "{}"},
                                    {"tools", "[]"},
                                    {"tool_choice", "\"none\""},
                                    {"functions", "[]"},
@@ -66,6 +64,8 @@ static const es_unheld unheld[] = {{"logprobs", "false"},
                                    {"reasoning_effort", "\"none\""},
                                    {"verbosity", "\"medium\""},
                                    {"moderation", NULL},
+                                   {"store", "false"},
+                                   {"service_tier", "\"auto\""},
                                    {"web_search_options", NULL}};
 
 /* --- reading --- */
@@ -106,8 +106,7 @@ static es_status add_message(es_asking *a, const json_t *message, es_error *err)
                        "a message's role %.40s: system, developer, user and assistant are "
                        "answered",
                        name);
-    if (json_object_get(message, "tool_calls") != NULL && !json_is_null(json_object_get(message, "tool_calls")))
-        return es_fail(err, ES_ERR_UNSUPPORTED, "tool_calls are not supported here");
+    ES_TRY(es_refuse_unheld(message, unheld_in_message, sizeof unheld_in_message / sizeof *unheld_in_message, err));
     ES_TRY(es_ticket_turn(a->ticket, role, err));
     if (json_is_string(content))
         return es_ticket_text(a->ticket, json_string_value(content), err);
@@ -161,6 +160,7 @@ static es_status read_chat(es_asking *a, es_error *err)
     a->ticket->choices = (int32_t)n;
     ES_TRY(read_budget(a, "max_completion_tokens", "max_tokens", err));
     ES_TRY(es_asking_sampling(a, a->body, "repetition_penalty", err));
+    ES_TRY(es_asking_logprobs(a, err));
     ES_TRY(es_asking_stops(a, json_object_get(a->body, "stop"), MOST_STOPS, err));
     ES_TRY(read_form(a, json_object_get(a->body, "response_format"), err));
     if (json_array_size(messages) == 0)
@@ -188,6 +188,16 @@ static const char *reason_of(const es_reply *r)
     return r->truncated ? "length" : "stop";
 }
 
+/* {"content": [...]}, or null when nobody asked for it. */
+static json_t *logprobs_of(es_asking *a, int32_t i)
+{
+    json_t *list = es_asking_scores(a, i);
+    if (a->ticket->scored)
+        return json_pack("{s:o, s:n}", "content", list, "refusal");
+    json_decref(list);
+    return json_null();
+}
+
 static es_status whole_answer(es_asking *a, es_error *err)
 {
     const es_ticket *t = a->ticket;
@@ -195,9 +205,10 @@ static es_status whole_answer(es_asking *a, es_error *err)
     ES_TRY(es_asking_wait_all(a, err));
     json_t *choices = json_array();
     for (int32_t i = 0; i < t->choices; i++)
-        json_array_append_new(choices, json_pack("{s:i, s:{s:s, s:s, s:n}, s:n, s:s}", "index", i, "message", "role",
-                                                 "assistant", "content", es_str_text(&t->replies[i].text), "refusal",
-                                                 "logprobs", "finish_reason", reason_of(&t->replies[i])));
+        json_array_append_new(choices,
+                              json_pack("{s:i, s:{s:s, s:s, s:n}, s:o, s:s}", "index", i, "message", "role",
+                                        "assistant", "content", es_str_text(&t->replies[i].text), "refusal", "logprobs",
+                                        logprobs_of(a, i), "finish_reason", reason_of(&t->replies[i])));
     snprintf(id, sizeof id, "chatcmpl-%s", a->id);
     return es_exchange_json(a->x,
                             json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id, "object", "chat.completion",
@@ -206,15 +217,15 @@ static es_status whole_answer(es_asking *a, es_error *err)
                             err);
 }
 
-/* One chunk; delta and usage are taken over, either may be NULL. */
-static void put_chunk(es_asking *a, int32_t index, json_t *delta, const char *reason, json_t *usage)
+/* One chunk; delta, logprobs (those of a delta) and usage are taken over; without a delta there is only the usage. */
+static void put_chunk(es_asking *a, int32_t index, json_t *delta, json_t *logprobs, const char *reason, json_t *usage)
 {
     char id[64];
     snprintf(id, sizeof id, "chatcmpl-%s", a->id);
     json_t *choices = json_array();
     if (delta != NULL)
-        json_array_append_new(choices, json_pack("{s:i, s:o, s:n, s:s?}", "index", index, "delta", delta, "logprobs",
-                                                 "finish_reason", reason));
+        json_array_append_new(choices, json_pack("{s:i, s:o, s:o, s:s?}", "index", index, "delta", delta, "logprobs",
+                                                 logprobs, "finish_reason", reason));
     json_t *chunk = json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", id, "object", "chat.completion.chunk", "created",
                               (json_int_t)a->created, "model", a->name, "system_fingerprint",
                               "escriba-" ESCRIBA_VERSION, "choices", choices);
@@ -236,10 +247,10 @@ static bool tell_choice(es_asking *a, int32_t i)
     if (text == NULL)
         return false;
     if (!a->begun[i] && (*text != '\0' || done))
-        put_chunk(a, i, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL, NULL);
+        put_chunk(a, i, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), json_null(), NULL, NULL);
     a->begun[i] = a->begun[i] || *text != '\0' || done;
     if (*text != '\0')
-        put_chunk(a, i, json_pack("{s:s}", "content", text), NULL, NULL);
+        put_chunk(a, i, json_pack("{s:s}", "content", text), logprobs_of(a, i), NULL, NULL);
     free(text);
     a->told[i] = done;
     if (done && r->status != ES_OK) {
@@ -247,7 +258,7 @@ static bool tell_choice(es_asking *a, int32_t i)
         es_exchange_error(a->x, &r->error);
         es_str_append(&a->x->out, "\n\n");
     } else if (done) {
-        put_chunk(a, i, json_object(), reason_of(r), NULL);
+        put_chunk(a, i, json_object(), logprobs_of(a, i), reason_of(r), NULL);
     }
     return true;
 }
@@ -267,7 +278,7 @@ static bool more_chat(es_exchange *x)
         return true;
     es_ticket_wait_finished(a->ticket, 1e300);
     if (a->flag)
-        put_chunk(a, 0, NULL, NULL, usage_of(a->ticket));
+        put_chunk(a, 0, NULL, NULL, NULL, usage_of(a->ticket));
     es_str_append(&x->out, "data: [DONE]\n\n");
     return false;
 }

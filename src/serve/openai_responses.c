@@ -1,5 +1,6 @@
 /* openai_responses.c - the basics of OpenAI's responses: text and pictures in, text out, whole or streamed. Nothing is
  * stored. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,11 +43,20 @@ static const char *const known[] = {"model",
                                     "top_logprobs",
                                     "max_tool_calls",
                                     NULL};
-static const es_unheld unheld[] = {{"tools", "[]"},        {"previous_response_id", NULL},
-                                   {"conversation", NULL}, {"background", "false"},
-                                   {"reasoning", "{}"},    {"prompt", NULL},
-                                   {"top_logprobs", "0"},  {"truncation", "\"disabled\""},
-                                   {"include", "[]"},      {"max_tool_calls", NULL}};
+static const es_unheld unheld[] = {{"tools", "[]"},
+                                   {"previous_response_id", NULL},
+                                   {"conversation", NULL},
+                                   {"background", "false"},
+                                   {"reasoning", "{}"},
+                                   {"prompt", NULL},
+                                   {"top_logprobs", "0"},
+                                   {"truncation", "\"disabled\""},
+                                   {"include", "[]"},
+                                   {"max_tool_calls", NULL},
+                                   {"store", "false"},
+                                   {"tool_choice", "\"none\""},
+                                   {"service_tier", "\"auto\""}};
+static const es_unheld unheld_in_text[] = {{"verbosity", "\"medium\""}};
 
 /* --- reading --- */
 
@@ -90,7 +100,8 @@ static es_status add_item(es_asking *a, const json_t *item, es_error *err)
 
 static es_status read_form(es_asking *a, es_error *err)
 {
-    const json_t *format = json_object_get(json_object_get(a->body, "text"), "format");
+    const json_t *text = json_object_get(a->body, "text"), *format = json_object_get(text, "format");
+    ES_TRY(es_refuse_unheld(text, unheld_in_text, 1, err));
     const char *type = json_string_value(json_object_get(format, "type"));
     if (format == NULL || json_is_null(format) || (type != NULL && strcmp(type, "text") == 0))
         return ES_OK;
@@ -260,8 +271,10 @@ static bool more_response(es_exchange *x)
         put_event(a, "response.output_text.delta", delta);
     }
     free(text);
-    if (done)
+    if (done) {
+        es_ticket_wait_finished(a->ticket, INFINITY); /* so that it is counted when it is told */
         put_end(a);
+    }
     return !done;
 }
 

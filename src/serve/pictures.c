@@ -1,10 +1,12 @@
 #include "serve/pictures.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -50,7 +52,7 @@ es_status es_base64_decode(const char *text, size_t n, unsigned char **bytes, si
 {
     unsigned char *out = es_calloc(n / 4 * 3 + 4, 1);
     unsigned bits = 0;
-    int count = 0;
+    size_t count = 0; /* digits */
     bool ended = false;
     *bytes = NULL;
     *size = 0;
@@ -81,26 +83,63 @@ es_status es_base64_decode(const char *text, size_t n, unsigned char **bytes, si
     return ES_OK;
 }
 
-/* Reads a file that the door lets through, after links are resolved. */
+/* Opens `rest`, "a/b/c", below a directory without following any link: what was resolved a moment ago may be another by
+ * now. -1: it cannot be done. */
+static int open_below(const char *directory, const char *rest)
+{
+    int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (char name[NAME_MAX + 1]; at >= 0; rest += strspn(rest, "/")) {
+        size_t n = strcspn(rest, "/");
+        bool last = rest[n] == '\0';
+        int next = -1;
+        if (n > 0 && n < sizeof name) {
+            memcpy(name, rest, n);
+            name[n] = '\0';
+            next = openat(at, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | (last ? O_NONBLOCK : O_DIRECTORY));
+        }
+        close(at);
+        at = next;
+        rest += n;
+        if (last)
+            break;
+    }
+    return at;
+}
+
+/* Reads a file below an allowed directory. A path that may not be read and one that isn't there are told alike: nobody
+ * learns which files exist. */
+static es_status read_allowed(const es_picture_door *door, const char *path, unsigned char **bytes, size_t *size,
+                              es_error *err)
+{
+    char real[PATH_MAX];
+    int fd = -1;
+    if (realpath(path, real) == NULL)
+        return es_fail(err, ES_ERR_ARGUMENT, "no such picture below an allowed path");
+    for (size_t i = 0; i < door->allowed_count && fd < 0; i++) {
+        const char *allowed = door->allowed[i];
+        size_t n = strlen(allowed);
+        n -= n > 0 && allowed[n - 1] == '/';
+        if (strncmp(real, allowed, n) == 0 && real[n] == '/')
+            fd = open_below(allowed, real + n + 1);
+    }
+    if (fd < 0)
+        return es_fail(err, ES_ERR_ARGUMENT, "no such picture below an allowed path");
+    es_status status = es_file_read_open(fd, "the picture", MOST_FILE, (char **)bytes, size, err);
+    close(fd);
+    return status;
+}
+
+/* Reads a file that the door lets through. */
 static es_status read_file(const es_picture_door *door, const char *path, unsigned char **bytes, size_t *size,
                            es_error *err)
 {
-    char real[PATH_MAX];
-    bool allowed = door->any_file;
-    if (!door->any_file && door->allowed_count == 0)
+    if (door->any_file)
+        return es_file_read(path, MOST_FILE, (char **)bytes, size, err);
+    if (door->allowed_count == 0)
         return es_fail(err, ES_ERR_ARGUMENT,
                        "files are not read here: send the picture as a data URI, or start the "
                        "server with --allow-path");
-    /* A path that may not be read and one that isn't there are told alike: nobody learns which files exist. */
-    if (realpath(path, real) == NULL)
-        return es_fail(err, ES_ERR_ARGUMENT, "no such picture below an allowed path");
-    for (size_t i = 0; i < door->allowed_count && !allowed; i++) {
-        size_t n = strlen(door->allowed[i]);
-        allowed = strncmp(real, door->allowed[i], n) == 0 && (real[n] == '/' || (n > 0 && real[n - 1] == '/'));
-    }
-    if (!allowed)
-        return es_fail(err, ES_ERR_ARGUMENT, "no such picture below an allowed path");
-    return es_file_read(real, MOST_FILE, (char **)bytes, size, err);
+    return read_allowed(door, path, bytes, size, err);
 }
 
 /* "%20" in a file URI. */
@@ -155,13 +194,8 @@ static es_status shape(const es_preprocess *rules, const unsigned char *bytes, s
 {
     es_image image = {0};
     int32_t width, height;
-    ES_TRY(es_image_decode(&image, bytes, size, name, err));
-    es_status status = ES_OK;
-    if ((int64_t)image.width * image.height > MOST_PIXELS)
-        status = es_fail(err, ES_ERR_LIMIT, "%s: %d x %d is more than the %lld pixels allowed", name, image.width,
-                         image.height, MOST_PIXELS);
-    if (status == ES_OK)
-        status = es_smart_resize(rules, image.width, image.height, &width, &height, err);
+    ES_TRY(es_image_decode_within(&image, bytes, size, MOST_PIXELS, name, err));
+    es_status status = es_smart_resize(rules, image.width, image.height, &width, &height, err);
     if (status == ES_OK && (width != image.width || height != image.height)) {
         status = es_resize_bicubic(out, &image, width, height, err);
         es_image_free(&image);

@@ -24,6 +24,14 @@ es_status es_ticket_create(es_ticket **ticket, es_error *err)
     return ES_OK;
 }
 
+static void free_reply(es_reply *r)
+{
+    es_str_free(&r->text);
+    es_str_free(&r->token_bytes);
+    free(r->scored);
+    free(r->candidates);
+}
+
 void es_ticket_free(es_ticket *t)
 {
     if (t == NULL)
@@ -35,7 +43,7 @@ void es_ticket_free(es_ticket *t)
     for (size_t i = 0; i < t->stop_count; i++)
         free(t->stops[i]);
     for (int i = 0; i < ES_MAX_CHOICES; i++)
-        es_str_free(&t->replies[i].text);
+        free_reply(&t->replies[i]);
     es_grammar_free(t->grammar);
     free(t->model);
     free(t->client);
@@ -229,6 +237,37 @@ bool es_reply_add(es_reply *r, const char *piece)
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
     return more;
+}
+
+static bool add_candidate(es_reply *r, int32_t id, float logprob)
+{
+    void *items = r->candidates;
+    size_t n = 0, at = r->token_bytes.length;
+    const char *bytes = es_tokenizer_bytes(r->ticket->tokenizer, id, &n); /* NULL: one that only pads the vocabulary */
+    if (es_grow(&items, &r->candidate_capacity, r->candidate_count + 1, sizeof *r->candidates) != 0)
+        return false;
+    r->candidates = items;
+    es_str_append_n(&r->token_bytes, bytes != NULL ? bytes : "", n);
+    r->candidates[r->candidate_count++] = (es_candidate){logprob, at, n};
+    return !r->token_bytes.failed;
+}
+
+void es_reply_score(es_reply *r, const es_token_score *score)
+{
+    es_ticket *t = r->ticket;
+    pthread_mutex_lock(&t->lock);
+    void *items = r->scored;
+    bool ok = es_grow(&items, &r->scored_capacity, r->scored_count + 1, sizeof *r->scored) == 0;
+    r->scored = items;
+    es_scored one = {score->text_begin, score->text_end, r->candidate_count, 1 + (size_t)score->best_count};
+    ok = ok && add_candidate(r, score->id, score->logprob);
+    for (int32_t i = 0; ok && i < score->best_count; i++)
+        ok = add_candidate(r, score->best[i], score->best_logprobs[i]);
+    if (ok)
+        r->scored[r->scored_count++] = one;
+    else
+        r->text.failed = true; /* the next piece ends it */
+    pthread_mutex_unlock(&t->lock);
 }
 
 void es_reply_finish(es_reply *r, const es_answer *a)

@@ -24,6 +24,17 @@ typedef enum es_ticket_kind {
     ES_TICKET_LOAD,  /* only have the model ready, or, with keep_ms 0, unloaded */
 } es_ticket_kind;
 
+/* A token of an answer, or one that might have stood in its place. */
+typedef struct es_candidate {
+    float logprob;
+    size_t at, n; /* its bytes, of the reply's token_bytes */
+} es_candidate;
+
+typedef struct es_scored {
+    size_t begin, end;   /* bytes of the text before and with it */
+    size_t first, count; /* of the reply's candidates: the token itself, then the likeliest ones */
+} es_scored;
+
 typedef struct es_reply {
     struct es_ticket *ticket;
     uint64_t id;  /* of the engine's sequence */
@@ -37,6 +48,12 @@ typedef struct es_reply {
     int32_t prompt_tokens, image_tokens, cached_tokens, tokens;
     double seconds_vision, seconds_prefill, seconds_generate;
     double first; /* es_now of the first text; 0: none yet */
+    /* how likely each token was, when that is asked for */
+    es_scored *scored;
+    size_t scored_count, scored_capacity;
+    es_candidate *candidates;
+    size_t candidate_count, candidate_capacity;
+    es_str token_bytes;
 } es_reply;
 
 typedef struct es_ticket {
@@ -53,6 +70,8 @@ typedef struct es_ticket {
     size_t image_count, image_capacity;
     int32_t max_tokens;
     es_sampling sampling;
+    bool scored; /* tokens are told with their likelihood */
+    int32_t best_count;
     int32_t choices; /* 1 to ES_MAX_CHOICES; each with the next seed */
     char **stops;
     size_t stop_count, stop_capacity;
@@ -70,7 +89,11 @@ typedef struct es_ticket {
 
     /* the worker's */
     atomic_bool cancelled;
+    int stage;           /* under the worker's lock */
+    int64_t promised;    /* tokens it may come to */
     es_patches *patches; /* [image_count] while it runs */
+    es_error failure;    /* to make them */
+    const es_tokenizer *tokenizer;
     struct es_form *held;
     struct es_ticket *next;
 } es_ticket;
@@ -97,6 +120,8 @@ bool es_ticket_wait_finished(es_ticket *ticket, double until);
 
 /* For the worker: adds a piece of text to a reply; false when a stop text ends it. The lock is taken. */
 bool es_reply_add(es_reply *reply, const char *piece);
+/* For the worker: notes how likely a token was. Without memory the reply fails. */
+void es_reply_score(es_reply *reply, const es_token_score *score);
 void es_reply_finish(es_reply *reply, const es_answer *answer);
 /* All replies that are not done fail with this, and the ticket is finished. */
 void es_ticket_fail(es_ticket *ticket, es_status status, const es_error *error);

@@ -14,34 +14,40 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "serve/forms.h"
+#include "serve/turns.h"
 #include "serve/waiting.h"
 
 #define USUAL_QUEUE 64
 #define USUAL_PICTURE_BYTES ((int64_t)512 << 20)
 #define USUAL_BATCH 8
-#define CLIENTS 64       /* whose last turn is remembered */
-#define RATE_SECONDS 1.0 /* tokens a second are counted over so long */
+#define USUAL_TOKENS ((int64_t)1 << 20)
+#define TOKEN_BYTES 4       /* of a prompt's text, by and large */
+#define MOST_TOKEN_BYTES 16 /* on average, of any prompt */
+#define TOKEN_PIXELS 1024   /* of its pictures: 32 x 32 */
+#define RATE_SECONDS 1.0    /* tokens a second are counted over so long */
 
 const double es_first_bounds[8] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 
-typedef struct client_turn {
-    char *name;
-    uint64_t turn;
-} client_turn;
+/* Where a ticket of the running list stands. */
+enum {
+    STAGE_CALLED, /* its pictures are being cut into patches */
+    STAGE_READY,  /* they are */
+    STAGE_STARTED /* the engine has it */
+};
 
 struct es_worker {
     es_worker_options options;
-    pthread_t thread;
-    pthread_mutex_t lock; /* guards the queue, `ending` and status; taken before a ticket's */
-    pthread_cond_t wake;
-    es_ticket *queue;   /* oldest first */
-    es_ticket *running; /* the worker's own list; changed under the lock */
+    pthread_t thread, porter; /* the porter makes patches, so that nobody waits for them but who asked */
+    bool has_porter, porter_ends;
+    pthread_mutex_t lock;        /* guards the queue, `ending` and status; taken before a ticket's */
+    pthread_cond_t wake, called; /* of the worker; of the porter */
+    es_ticket *queue;            /* oldest first */
+    es_ticket *running;          /* the worker's own list; changed under the lock */
     bool ending;
     atomic_bool give_up; /* everything under way is to be cancelled */
     atomic_int cancels;  /* running tickets asked to end and not yet let go */
     es_worker_status status;
-    client_turn clients[CLIENTS];
-    uint64_t turn;
+    es_turns turns;
     /* only the worker's thread touches what follows */
     es_device *device;
     es_model *model;
@@ -63,33 +69,6 @@ static size_t sequences_of(const es_worker *w, const char *client)
     return n;
 }
 
-static uint64_t last_turn(const es_worker *w, const char *client)
-{
-    for (size_t i = 0; i < CLIENTS; i++)
-        if (w->clients[i].name != NULL && strcmp(w->clients[i].name, client) == 0)
-            return w->clients[i].turn;
-    return 0;
-}
-
-/* Remembers that it was this client's turn, in the place of the one longest ago. Without memory it is forgotten, which
- * only makes the queue a little less fair. */
-static void note_turn(es_worker *w, const char *client)
-{
-    client_turn *place = &w->clients[0];
-    for (size_t i = 0; i < CLIENTS; i++) {
-        client_turn *c = &w->clients[i];
-        if (c->name != NULL && strcmp(c->name, client) == 0) {
-            c->turn = ++w->turn;
-            return;
-        }
-        if (c->turn < place->turn)
-            place = c;
-    }
-    free(place->name);
-    place->name = es_strdup(client);
-    place->turn = place->name != NULL ? ++w->turn : 0;
-}
-
 /* The ticket whose turn it is: of the client with the fewest sequences under way, then the one served longest ago, then
  * the oldest. One for another model lets nobody behind it pass, and goes when nothing is under way. */
 static es_ticket *choose(const es_worker *w)
@@ -101,7 +80,7 @@ static es_ticket *choose(const es_worker *w)
         if (strcmp(t->model, w->status.model) != 0)
             return best != NULL || w->running != NULL ? best : t;
         size_t load = sequences_of(w, t->client);
-        uint64_t turn = last_turn(w, t->client);
+        uint64_t turn = es_turns_last(&w->turns, t->client);
         if (best == NULL || load < best_load || (load == best_load && turn < best_turn)) {
             best = t;
             best_load = load;
@@ -226,6 +205,14 @@ static es_status load(es_worker *w, const char *dir, es_error *err)
 
 /* --- tickets under way; the worker's thread --- */
 
+static size_t text_bytes(const es_ticket *t)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < t->content_count; i++)
+        sum += t->content[i].text != NULL ? strlen(t->content[i].text) : 0;
+    return sum;
+}
+
 static void free_patches(es_ticket *t)
 {
     for (size_t i = 0; t->patches != NULL && i < t->image_count; i++)
@@ -246,6 +233,7 @@ static void let_go(es_worker *w, es_ticket *t, es_status status, const es_error 
     t->held = NULL;
     pthread_mutex_lock(&w->lock);
     unlink_ticket(&w->running, t);
+    w->status.promised -= t->promised;
     if (atomic_load(&t->cancelled))
         atomic_fetch_sub(&w->cancels, 1);
     w->status.running = sequences_of(w, NULL);
@@ -276,17 +264,61 @@ static void on_finished(void *context, const es_answer *answer)
     es_reply_finish(context, answer);
 }
 
-static es_status make_patches(es_worker *w, es_ticket *t, es_error *err)
+static void on_token(void *context, const es_token_score *score)
 {
+    es_reply_score(context, score);
+}
+
+/* --- patches; the porter's thread --- */
+
+static es_status make_patches(const es_preprocess *rules, es_ticket *t, es_error *err)
+{
+    es_preprocess as_they_are = *rules; /* their size was settled when they were read */
+    as_they_are.min_pixels = 1;
     t->patches = es_calloc(t->image_count + 1, sizeof *t->patches);
     if (t->patches == NULL)
         return es_fail_memory(err, "pictures", 0);
-    es_preprocess as_they_are = w->model->preprocess; /* their size was settled when they were read */
-    as_they_are.min_pixels = 1;
-    for (size_t i = 0; i < t->image_count; i++)
+    for (size_t i = 0; i < t->image_count && !atomic_load(&t->cancelled); i++)
         ES_TRY(es_preprocess_image(&as_they_are, &t->images[i], &t->patches[i], err));
     return ES_OK;
 }
+
+/* The ticket called first. The lock is held. */
+static es_ticket *next_called(const es_worker *w)
+{
+    es_ticket *found = NULL;
+    for (es_ticket *t = w->running; t != NULL; t = t->next)
+        if (t->stage == STAGE_CALLED)
+            found = t; /* the newest is at the front */
+    return found;
+}
+
+static void *carry(void *argument)
+{
+    es_worker *w = argument;
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        es_ticket *t = next_called(w);
+        if (t == NULL && w->porter_ends)
+            break;
+        if (t == NULL) {
+            pthread_cond_wait(&w->called, &w->lock);
+            continue;
+        }
+        es_preprocess rules = w->model->preprocess; /* the model stays while anybody is in the running list */
+        pthread_mutex_unlock(&w->lock);
+        es_error err = {0};
+        make_patches(&rules, t, &err);
+        pthread_mutex_lock(&w->lock);
+        t->failure = err;
+        t->stage = STAGE_READY;
+        pthread_cond_broadcast(&w->wake);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* --- tickets under way, again --- */
 
 static es_status count_tokens(es_worker *w, es_ticket *t, const es_prompt *prompt, es_error *err)
 {
@@ -298,11 +330,22 @@ static es_status count_tokens(es_worker *w, es_ticket *t, const es_prompt *promp
     return ES_OK;
 }
 
+/* A text that no context could hold is not even cut into tokens, in which time nobody is answered. */
+static es_status check_text(const es_worker *w, const es_ticket *t, es_error *err)
+{
+    size_t text = text_bytes(t), context = (size_t)w->status.context; /* written by this thread only */
+    if (t->kind == ES_TICKET_GENERATE && text / MOST_TOKEN_BYTES > context)
+        return es_fail(err, ES_ERR_LIMIT,
+                       "the prompt has %zu bytes of text, more than a context of %zu tokens can hold", text, context);
+    return ES_OK;
+}
+
 static es_status start(es_worker *w, es_ticket *t, es_error *err)
 {
     if (t->kind == ES_TICKET_LOAD)
         return ES_OK;
-    ES_TRY(make_patches(w, t, err));
+    ES_TRY(check_text(w, t, err));
+    t->tokenizer = w->model->tokenizer;
     es_prompt prompt = {t->messages, t->message_count, t->patches, t->image_count};
     if (t->kind == ES_TICKET_COUNT)
         return count_tokens(w, t, &prompt, err);
@@ -313,10 +356,13 @@ static es_status start(es_worker *w, es_ticket *t, es_error *err)
         es_request request = {.prompt = prompt,
                               .generation = {.max_tokens = t->max_tokens,
                                              .sampling = t->sampling,
-                                             .matcher = t->held != NULL ? t->held->matcher : NULL},
+                                             .matcher = t->held != NULL ? t->held->matcher : NULL,
+                                             .scored = t->scored,
+                                             .best_count = t->best_count},
                               .priority = t->priority,
                               .context = r,
                               .piece = on_piece,
+                              .token = on_token,
                               .finished = on_finished};
         request.generation.sampling.seed += (uint64_t)i;
         ES_TRY(es_engine_add(w->engine, &request, &r->id, err));
@@ -340,6 +386,24 @@ static void drop_sequences(es_worker *w, es_ticket *t)
             es_engine_drop(w->engine, t->replies[i].id);
 }
 
+/* Gives a ticket whose pictures are ready to the engine. */
+static void start_ticket(es_worker *w, es_ticket *t)
+{
+    es_error err = t->failure;
+    es_status status = err.status;
+    if (atomic_load(&t->cancelled) || atomic_load(&w->give_up))
+        status = es_fail(&err, ES_ERR_CANCELLED, "cancelled");
+    pthread_mutex_lock(&w->lock);
+    t->stage = STAGE_STARTED;
+    pthread_mutex_unlock(&w->lock);
+    if (status == ES_OK)
+        status = start(w, t, &err);
+    if (status != ES_OK)
+        drop_sequences(w, t);
+    if (status != ES_OK || t->kind != ES_TICKET_GENERATE)
+        let_go(w, t, status, &err);
+}
+
 /* Begins tickets while the batch has room. */
 static void begin_tickets(es_worker *w)
 {
@@ -353,7 +417,8 @@ static void begin_tickets(es_worker *w)
             return;
         }
         take_from_queue(w, t);
-        note_turn(w, t->client);
+        es_turns_note(&w->turns, t->client);
+        t->stage = STAGE_STARTED;
         t->next = w->running;
         w->running = t;
         w->status.running = sequences_of(w, NULL);
@@ -368,14 +433,40 @@ static void begin_tickets(es_worker *w)
             status = load(w, t->model, &err);
             t->loaded_seconds = es_now() - began;
         }
-        if (status == ES_OK && atomic_load(&t->cancelled))
-            status = es_fail(&err, ES_ERR_CANCELLED, "cancelled");
-        if (status == ES_OK)
-            status = start(w, t, &err);
-        if (status != ES_OK)
-            drop_sequences(w, t);
-        if (status != ES_OK || t->kind != ES_TICKET_GENERATE)
+        if (status != ES_OK) {
             let_go(w, t, status, &err);
+        } else if (t->kind == ES_TICKET_LOAD || t->image_count == 0) {
+            start_ticket(w, t);
+        } else {
+            pthread_mutex_lock(&w->lock);
+            t->stage = STAGE_CALLED;
+            pthread_cond_signal(&w->called);
+            pthread_mutex_unlock(&w->lock);
+        }
+    }
+}
+
+static size_t count_stage(const es_worker *w, int stage)
+{
+    size_t n = 0;
+    for (const es_ticket *t = w->running; t != NULL; t = t->next)
+        n += t->stage == stage;
+    return n;
+}
+
+/* Starts those whose pictures are ready, the one called first before the others. */
+static void start_ready(es_worker *w)
+{
+    for (;;) {
+        es_ticket *ready = NULL;
+        pthread_mutex_lock(&w->lock);
+        for (es_ticket *t = w->running; t != NULL; t = t->next)
+            if (t->stage == STAGE_READY)
+                ready = t;
+        pthread_mutex_unlock(&w->lock);
+        if (ready == NULL)
+            return;
+        start_ticket(w, ready);
     }
 }
 
@@ -385,6 +476,11 @@ static void end_tickets(es_worker *w)
     es_error err = {0};
     for (es_ticket *t = w->running, *next; t != NULL; t = next) {
         next = t->next;
+        pthread_mutex_lock(&w->lock);
+        bool started = t->stage == STAGE_STARTED;
+        pthread_mutex_unlock(&w->lock);
+        if (!started)
+            continue;
         if (atomic_load(&t->cancelled) || atomic_load(&w->give_up))
             drop_sequences(w, t);
         if (all_done(t))
@@ -408,6 +504,10 @@ static bool nobody_waits(void *context)
 
 static void fail_all(es_worker *w, const es_error *error)
 {
+    pthread_mutex_lock(&w->lock);
+    while (count_stage(w, STAGE_CALLED) > 0) /* the porter has them in hand */
+        pthread_cond_wait(&w->wake, &w->lock);
+    pthread_mutex_unlock(&w->lock);
     for (es_ticket *t = w->running, *next; t != NULL; t = next) {
         next = t->next;
         drop_sequences(w, t);
@@ -419,7 +519,7 @@ static void fail_all(es_worker *w, const es_error *error)
             t->replies[i].error = *error;
         }
         pthread_mutex_unlock(&t->lock);
-        let_go(w, t, ES_OK, NULL);
+        let_go(w, t, error->status, error);
     }
 }
 
@@ -464,10 +564,16 @@ static void *work(void *argument)
     es_worker *w = argument;
     for (;;) {
         begin_tickets(w);
-        if (w->running != NULL)
+        start_ready(w);
+        pthread_mutex_lock(&w->lock);
+        bool any = count_stage(w, STAGE_STARTED) > 0;
+        pthread_mutex_unlock(&w->lock);
+        if (any)
             step(w);
         end_tickets(w);
         pthread_mutex_lock(&w->lock);
+        if (w->running != NULL && count_stage(w, STAGE_STARTED) + count_stage(w, STAGE_READY) == 0)
+            pthread_cond_wait(&w->wake, &w->lock); /* for the porter */
         bool expired =
             w->running == NULL && w->queue == NULL && w->status.model[0] != '\0' && es_now() >= w->status.expires;
         if (w->ending && w->running == NULL && w->queue == NULL) {
@@ -486,6 +592,22 @@ static void *work(void *argument)
 
 /* --- for everybody --- */
 
+/* The worker's own thread has ended, or never began. */
+static void free_worker(es_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->porter_ends = true;
+    pthread_cond_signal(&w->called);
+    pthread_mutex_unlock(&w->lock);
+    if (w->has_porter)
+        pthread_join(w->porter, NULL);
+    es_turns_free(&w->turns);
+    pthread_cond_destroy(&w->called);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
 es_status es_worker_create(es_worker **worker, const es_worker_options *options, es_error *err)
 {
     es_worker *w = es_calloc(1, sizeof *w);
@@ -500,15 +622,18 @@ es_status es_worker_create(es_worker **worker, const es_worker_options *options,
         w->options.picture_bytes = USUAL_PICTURE_BYTES;
     if (w->options.engine.batch == 0)
         w->options.engine.batch = USUAL_BATCH;
+    if (w->options.tokens == 0)
+        w->options.tokens = USUAL_TOKENS;
+    w->status.tokens = w->options.tokens;
     w->status.batch = (size_t)w->options.engine.batch;
     w->status.expires = INFINITY;
     w->keep_ms = w->options.keep_ms;
     pthread_mutex_init(&w->lock, NULL);
     es_cond_init(&w->wake);
-    if (pthread_create(&w->thread, NULL, work, w) != 0) {
-        pthread_cond_destroy(&w->wake);
-        pthread_mutex_destroy(&w->lock);
-        free(w);
+    es_cond_init(&w->called);
+    w->has_porter = pthread_create(&w->porter, NULL, carry, w) == 0;
+    if (!w->has_porter || pthread_create(&w->thread, NULL, work, w) != 0) {
+        free_worker(w);
         return es_fail(err, ES_ERR_IO, "cannot start a thread: the system's limit on threads is reached");
     }
     *worker = w;
@@ -523,6 +648,7 @@ static void refuse_queued(es_worker *w)
     while (w->queue != NULL) {
         es_ticket *t = w->queue;
         take_from_queue(w, t);
+        w->status.promised -= t->promised;
         w->status.cancelled++;
         es_ticket_fail(t, ES_ERR_CANCELLED, &err);
     }
@@ -539,11 +665,17 @@ void es_worker_free(es_worker *w)
     pthread_cond_broadcast(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
-    for (size_t i = 0; i < CLIENTS; i++)
-        free(w->clients[i].name);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    free_worker(w);
+}
+
+/* What an answer may come to, by and large: how many tokens a prompt has is known when it is encoded. The lock is held.
+ */
+static int64_t promise_of(const es_worker *w, const es_ticket *t)
+{
+    if (t->kind != ES_TICKET_GENERATE)
+        return 0;
+    int64_t most = w->status.context > 0 && t->max_tokens > w->status.context ? w->status.context : t->max_tokens;
+    return most * t->choices + (int64_t)(text_bytes(t) / TOKEN_BYTES + es_ticket_bytes(t) / 3 / TOKEN_PIXELS);
 }
 
 es_status es_worker_file(es_worker *w, es_ticket *t, es_error *err)
@@ -553,12 +685,18 @@ es_status es_worker_file(es_worker *w, es_ticket *t, es_error *err)
     if (strlen(t->model) >= sizeof w->status.model)
         return es_fail(err, ES_ERR_LIMIT, "the model's path is longer than %zu bytes", sizeof w->status.model - 1);
     pthread_mutex_lock(&w->lock);
+    t->promised = promise_of(w, t);
     if (w->ending || w->status.draining)
         status = es_fail(err, ES_ERR_CANCELLED, "the server is ending and takes no new requests");
     else if (w->status.queued >= (size_t)w->options.queue)
         status = es_fail(err, ES_ERR_LIMIT, "%zu requests wait already: try again in a while", w->status.queued);
     else if (w->status.picture_bytes > 0 && w->status.picture_bytes + bytes > w->options.picture_bytes)
         status = es_fail(err, ES_ERR_LIMIT, "too many pictures wait already: try again in a while");
+    else if (w->status.promised > 0 && w->status.promised + t->promised > w->status.tokens)
+        status =
+            es_fail(err, ES_ERR_LIMIT,
+                    "what is asked already may come to %lld tokens of %lld: try again in a while, or ask for fewer",
+                    (long long)w->status.promised, (long long)w->status.tokens);
     if (status != ES_OK) {
         w->status.refused++;
     } else {
@@ -571,6 +709,7 @@ es_status es_worker_file(es_worker *w, es_ticket *t, es_error *err)
         w->status.queued++;
         w->status.filed++;
         w->status.picture_bytes += bytes;
+        w->status.promised += t->promised;
         pthread_cond_broadcast(&w->wake);
     }
     pthread_mutex_unlock(&w->lock);
@@ -589,6 +728,7 @@ void es_worker_cancel(es_worker *w, es_ticket *t)
         running = running || q == t;
     if (queued) {
         take_from_queue(w, t);
+        w->status.promised -= t->promised;
         w->status.cancelled++;
         es_ticket_fail(t, ES_ERR_CANCELLED, &err);
     } else if (running && !atomic_exchange(&t->cancelled, true)) {

@@ -14,6 +14,7 @@ typedef struct es_worker_options {
     const char *weight_cache; /* folder of ready weights, as es_model_open_kept takes it; outlives the worker */
     int32_t queue;            /* tickets that may wait; 0: 64 */
     int64_t picture_bytes;    /* that may wait; 0: 512 MiB */
+    int64_t tokens;           /* that all requests, waiting and under way, may come to; 0: 1,048,576 */
     int64_t keep_ms;          /* how long an unused model stays; ES_KEEP_FOREVER */
 } es_worker_options;
 
@@ -26,6 +27,7 @@ typedef struct es_worker_status {
     int32_t context;               /* tokens a sequence may have, of the loaded model */
     size_t queued, running, batch; /* tickets waiting; sequences under way; most of these */
     int64_t picture_bytes;         /* waiting */
+    int64_t promised, tokens;      /* tokens that requests may still come to; most of these */
     int64_t filed, refused, cancelled, failed, answered, loads, unloads;
     int64_t prompt_tokens, generated_tokens, pictures;
     double queue_seconds, first_seconds, answer_seconds; /* sums over the answered: waiting, to the first text, all */

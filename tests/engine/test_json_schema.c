@@ -555,7 +555,33 @@ static void hostile_schemas_stay_small(void **state)
         es_str_append(&text, "(");
     es_str_append(&text, "\"}");
     assert_int_equal(build(es_str_text(&text), &g, &err), ES_ERR_UNSUPPORTED);
+    es_str_clear(&text);
+    es_str_append(&text, "{\"enum\":[0");
+    for (int i = 0; i < 10000; i++)
+        es_str_append(&text, ",0");
+    es_str_append(&text, "]}");
+    assert_int_equal(build(es_str_text(&text), &g, &err), ES_ERR_LIMIT);
     es_str_free(&text);
+}
+
+/* A hundred thousand ways to read each beginning: refused as soon as it is met, before it costs memory or time. */
+static void what_can_be_read_in_too_many_ways_is_refused(void **state)
+{
+    (void)state;
+    es_grammar *g;
+    es_matcher *m;
+    es_error err;
+    es_match at;
+    assert_int_equal(build("{\"type\":\"string\",\"pattern\":\"^((a{0,900}b?){1,900}c?){1,900}$\"}", &g, &err),
+                     ES_ERR_ARGUMENT);
+    assert_int_equal(build("{\"type\":\"string\",\"pattern\":\"^((a{1,900}){1,900}){1,900}$\"}", &g, &err), ES_OK);
+    assert_int_equal(es_matcher_create(&m, g, lexicon, &err), ES_OK);
+    es_status status = es_matcher_byte(m, es_matcher_start(m), '"', &at, &err);
+    for (int i = 0; i < 5000 && status == ES_OK && at >= 0; i++)
+        status = es_matcher_byte(m, at, 'a', &at, &err);
+    assert_int_equal(status, ES_ERR_LIMIT);
+    es_matcher_free(m);
+    es_grammar_free(g);
 }
 
 static void any_object_is_an_object(void **state)
@@ -586,6 +612,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_held_is_refused),
         cmocka_unit_test(a_rule_that_begins_with_itself_is_an_error_not_a_hang),
         cmocka_unit_test(hostile_schemas_stay_small),
+        cmocka_unit_test(what_can_be_read_in_too_many_ways_is_refused),
         cmocka_unit_test(any_object_is_an_object),
         cmocka_unit_test(ten_thousand_random_answers_validate),
     };

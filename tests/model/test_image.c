@@ -269,6 +269,26 @@ static void a_header_that_claims_too_much_is_refused_before_memory_is_taken(void
     free(webp.data);
 }
 
+static void a_callers_own_limit_is_held_to_by_the_header(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"colour2-depth8.png", "plain.jpg", "lossless.webp"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        bytes file = read_source("vectors/image", names[i]);
+        es_error err;
+        es_image image;
+        assert_int_equal(decode_exactly(&image, file.data, file.size, &err), ES_OK);
+        int64_t pixels = (int64_t)image.width * image.height;
+        es_image_free(&image);
+        assert_int_equal(es_image_decode_within(&image, file.data, file.size, pixels, "a file", &err), ES_OK);
+        es_image_free(&image);
+        assert_int_equal(es_image_decode_within(&image, file.data, file.size, pixels - 1, "a file", &err),
+                         ES_ERR_LIMIT);
+        assert_null(image.rgb);
+        free(file.data);
+    }
+}
+
 static void saved_fuzz_cases_hold(void **state)
 {
     (void)state;
@@ -327,6 +347,7 @@ int main(void)
         cmocka_unit_test(flipped_bits_never_crash),
         cmocka_unit_test(what_is_no_picture_is_said_to_be_none),
         cmocka_unit_test(a_header_that_claims_too_much_is_refused_before_memory_is_taken),
+        cmocka_unit_test(a_callers_own_limit_is_held_to_by_the_header),
         cmocka_unit_test(saved_fuzz_cases_hold),
         cmocka_unit_test(any_failed_allocation_is_an_error_and_no_leak),
     };

@@ -50,7 +50,9 @@ async function checkOpenAI() {
   const answer = await client.chat.completions.create({ model, messages, max_tokens: 200,
     response_format: { type: "json_schema", json_schema: { name: "x", schema, strict: true } } });
   assert("ab".includes(JSON.parse(answer.choices[0].message.content).kind));
-  await assert.rejects(client.chat.completions.create({ model, messages, logprobs: true }), OpenAI.BadRequestError);
+  await assert.rejects(client.chat.completions.create({ model, messages, logit_bias: { 5: 1 } }), OpenAI.BadRequestError);
+  const scored = await client.chat.completions.create({ model, messages, max_tokens: 4, logprobs: true, top_logprobs: 2 });
+  assert.equal(scored.choices[0].logprobs.content.length, scored.usage.completion_tokens);
   const response = await client.responses.create({ model, input: "hello", max_output_tokens: 8 });
   let streamed = "";
   for await (const event of await client.responses.create({ model, input: "hello", max_output_tokens: 8, stream: true }))

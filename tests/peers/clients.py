@@ -47,10 +47,14 @@ def check_openai():
     answer = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=200, response_format=form)
     assert json.loads(answer.choices[0].message.content)["kind"] in "ab"
     try:
-        client.chat.completions.create(model=MODEL, messages=messages, logprobs=True)
-        raise AssertionError("logprobs were not refused")
+        client.chat.completions.create(model=MODEL, messages=messages, logit_bias={"5": 1})
+        raise AssertionError("logit_bias was not refused")
     except openai.BadRequestError as error:
-        assert "logprobs" in str(error)
+        assert "logit_bias" in str(error)
+    scored = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=4, logprobs=True, top_logprobs=2)
+    tokens = scored.choices[0].logprobs.content
+    assert len(tokens) == scored.usage.completion_tokens and len(tokens[0].top_logprobs) == 2
+    assert tokens[0].logprob <= 0
     try:
         client.chat.completions.create(model="none", messages=messages)
         raise AssertionError("a model that is not here was not refused")
@@ -83,6 +87,7 @@ def check_ollama():
         except ollama.ResponseError as error:
             assert error.status_code in (400, 404), error
     assert client.pull(MODEL).status == "success"
+    assert [part.status for part in client.pull(MODEL, stream=True)][-1] == "success"
 
 
 for name, check in (("openai", check_openai), ("ollama", check_ollama)):

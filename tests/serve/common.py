@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -154,6 +155,25 @@ class Server(Case):
     def picture(self, i=0):
         with open(self.frames[i], "rb") as file:
             return base64.b64encode(file.read()).decode()
+
+    def together(self, work, count):
+        """work(i) in a thread each; the results, or the first failure."""
+        results, failures = [None] * count, []
+
+        def one(i):
+            try:
+                results[i] = work(i)
+            except Exception as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return results
 
     def metric(self, name, process=None):
         for line in self.get("/metrics", process=process).decode().splitlines():

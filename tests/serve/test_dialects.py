@@ -1,6 +1,11 @@
 """Ollama's and OpenAI's dialects: what their clients send, what they read."""
 
 import json
+import math
+import os
+import subprocess
+import sys
+import urllib.request
 
 import common
 
@@ -73,6 +78,40 @@ class Ollama(common.Server):
         self.assertIn("JSON", self.post("/api/chat", b"[]", 400)["error"])
         self.post("/api/chat", b"{\"model\":", 400)
         self.assertIn("context", self.chat(400, messages=[{"role": "user", "content": "word " * 300000}])["error"])
+
+    def test_every_documented_field_is_answered_or_refused_by_name(self):
+        tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+        for more, word in [
+                ({"think": False}, None), ({"think": True}, "think"), ({"think": "high"}, "think"), ({"tools": []}, None),
+                ({"tools": [tool]}, "tools"), ({"logprobs": True, "top_logprobs": 2}, None), ({"top_logprobs": 2}, "logprobs"),
+                ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"), ({"keep_alive": "1h30m"}, None),
+                ({"format": ""}, None), ({"truncate": True}, "truncate"), ({"shift": True}, "shift"),
+                ({"messages": [{"role": "assistant", "content": "", "tool_calls": [tool]}]}, "tool_calls"),
+                ({"messages": [{"role": "user", "content": "x", "tool_name": "f"}]}, "tool_name"),
+                ({"messages": [{"role": "assistant", "content": "x", "thinking": "hm"}]}, "thinking")]:
+            answer = self.chat(400 if word else 200, **more)
+            if word:
+                self.assertIn(word, answer["error"])
+        for option, word in [
+                ({"num_keep": 4, "num_ctx": 1024, "num_batch": 2, "num_gpu": 1, "main_gpu": 0, "use_mmap": True, "numa": False,
+                  "num_thread": 8, "low_vram": False}, None), ({"top_k": 20, "top_p": 0.9, "min_p": 0.1, "seed": 3}, None),
+                ({"presence_penalty": 1.5, "frequency_penalty": 1, "repeat_penalty": 1.2}, None), ({"typical_p": 0.7}, "typical_p"),
+                ({"repeat_last_n": 33}, "repeat_last_n"), ({"presence_penalty": 3}, "presence_penalty"),
+                ({"penalize_newline": True}, "penalize_newline"), ({"mirostat": 1}, "mirostat"), ({"tfs_z": 0.5}, "tfs_z")]:
+            answer = self.chat(400 if word else 200, options={"num_predict": 2, **option})
+            if word:
+                self.assertIn(word, answer["error"])
+        for more in ({"raw": True}, {"template": "{{ .Prompt }}"}, {"suffix": "x"}, {"context": [1]}):
+            answer = self.post("/api/generate", {"model": "model", "prompt": "x", **more}, 400)
+            self.assertIn(list(more)[0], answer["error"])
+
+    def test_logprobs(self):
+        lines = self.chat(logprobs=True, top_logprobs=2)
+        whole = self.chat(logprobs=True, top_logprobs=2, stream=False)
+        self.assertEqual([one for line in lines for one in line.get("logprobs", [])], whole["logprobs"])
+        self.assertEqual(len(whole["logprobs"]), whole["eval_count"])
+        self.assertEqual(len(whole["logprobs"][0]["top_logprobs"]), 2)
+        self.assertNotIn("logprobs", self.chat(stream=False))
 
     def test_stop_texts_end_the_answer_before_them(self):
         text = self.chat(stream=False, options={"num_predict": 12})["message"]["content"]
@@ -163,8 +202,8 @@ class OpenAi(common.Server):
             self.assertIsInstance(json.loads(choice["message"]["content"]), dict)
 
     def test_what_is_not_held_is_a_clear_400(self):
-        for more, word in [({"logprobs": True}, "logprobs"), ({"tools": [{}]}, "tools"), ({"n": 9}, "n"),
-                           ({"presence_penalty": 0.5}, "presence_penalty"), ({"logit_bias": {"1": 2}}, "logit_bias"),
+        for more, word in [({"tools": [{}]}, "tools"), ({"n": 9}, "n"),
+                           ({"presence_penalty": 2.5}, "presence_penalty"), ({"logit_bias": {"1": 2}}, "logit_bias"),
                            ({"max_tokens": 0}, "max_tokens"), ({"max_token": 5}, "max_token"),
                            ({"temperature": "hot"}, "temperature"), ({"top_p": 7}, "top_p"),
                            ({"response_format": {"type": "yaml"}}, "response_format"),
@@ -181,6 +220,80 @@ class OpenAi(common.Server):
                         {"logit_bias": {}}, {"user": "me"}, {"stop": None}, {"seed": None}):
             self.chat(**neutral)
         self.post("/v1/embeddings", {"model": "model", "input": "x"}, 400)
+
+    def test_every_documented_field_is_answered_or_refused_by_name(self):
+        tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+        accepted = [
+            {"frequency_penalty": 1.5}, {"presence_penalty": -2}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 20},
+            {"max_completion_tokens": 3}, {"max_tokens": 3}, {"metadata": {"a": "b"}}, {"modalities": ["text"]}, {"n": 2},
+            {"parallel_tool_calls": True}, {"prompt_cache_key": "k"}, {"prompt_cache_retention": "24h"}, {"store": False},
+            {"reasoning_effort": "none"}, {"response_format": {"type": "text"}}, {"safety_identifier": "s"}, {"seed": 5},
+            {"service_tier": "auto"}, {"stop": "x"}, {"stop": ["x", "y"]}, {"stream": False}, {"temperature": 0.5},
+            {"tool_choice": "none"}, {"tools": []}, {"top_p": 0.5}, {"user": "u"}, {"verbosity": "medium"},
+            {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
+            {"messages": [{"role": "user", "content": "x", "name": None}]}]
+        refused = [
+            {"audio": {"voice": "x"}}, {"function_call": "auto"}, {"functions": [{}]}, {"logit_bias": {"5": 1}},
+            {"modalities": ["text", "audio"]}, {"prediction": {"type": "content"}}, {"reasoning_effort": "low"},
+            {"service_tier": "flex"}, {"store": True}, {"tool_choice": "auto"}, {"tools": [tool]}, {"verbosity": "low"},
+            {"web_search_options": {}}, {"moderation": {}}, {"top_logprobs": 3}, {"top_logprobs": 21, "logprobs": True},
+            {"frequency_penalty": 2.5}, {"n": 0}, {"n": 9}, {"response_format": {"type": "grammar"}}]
+        in_message = [{"name": "me"}, {"tool_calls": [tool]}, {"tool_call_id": "x"}, {"function_call": {}}, {"audio": {}}]
+        for more in accepted:
+            self.chat(**more)
+        for more in refused:
+            self.assertIn(list(more)[0], self.chat(400, **more)["error"]["message"])
+        for more in in_message:
+            answer = self.chat(400, messages=[{"role": "user", "content": "x", **more}])
+            self.assertIn(list(more)[0], answer["error"]["message"])
+        for role in ("tool", "function"):
+            self.assertIn("role", self.chat(400, messages=[{"role": role, "content": "x"}])["error"]["message"])
+        for kind in ("input_audio", "file", "refusal"):
+            content = [{"type": kind, kind: {}}]
+            self.assertIn(kind, self.chat(400, messages=[{"role": "user", "content": content}])["error"]["message"])
+
+    def test_responses_fields_are_answered_or_refused_by_name(self):
+        body = {"model": "model", "input": "hello", "max_output_tokens": 2}
+        for more in ({"store": False}, {"tool_choice": "none"}, {"tools": []}, {"truncation": "disabled"}, {"metadata": {}},
+                     {"user": "u"}, {"text": {"verbosity": "medium"}}, {"parallel_tool_calls": False}, {"include": []},
+                     {"reasoning": {}}, {"temperature": 0.5, "top_p": 0.9}, {"presence_penalty": 0}):
+            self.post("/v1/responses", {**body, **more}, 400 if "presence_penalty" in more else 200)
+        for more in ({"background": True}, {"conversation": "c"}, {"include": ["message.output_text.logprobs"]},
+                     {"max_tool_calls": 2}, {"previous_response_id": "r"}, {"prompt": {"id": "p"}}, {"store": True},
+                     {"reasoning": {"effort": "low"}}, {"service_tier": "flex"}, {"tool_choice": "auto"}, {"tools": [{}]},
+                     {"top_logprobs": 2}, {"truncation": "auto"}, {"text": {"verbosity": "low"}}, {"stop": "x"}):
+            name = "verbosity" if "text" in more else list(more)[0]
+            self.assertIn(name, self.post("/v1/responses", {**body, **more}, 400)["error"]["message"])
+
+    def test_logprobs_belong_to_the_text(self):
+        ask = {"logprobs": True, "top_logprobs": 3, "max_tokens": 8}
+        whole = self.chat(**ask)["choices"][0]
+        tokens = whole["logprobs"]["content"]
+        joined = b"".join(bytes(one["bytes"]) for one in tokens)
+        self.assertEqual(joined.decode(errors="replace"), whole["message"]["content"])
+        for one in tokens:
+            best = one["top_logprobs"]
+            self.assertEqual(len(best), 3)
+            self.assertEqual((best[0]["token"], best[0]["logprob"]), (one["token"], one["logprob"]))  # greedy
+            self.assertLessEqual(sum(math.exp(other["logprob"]) for other in best), 1.000001)
+            self.assertEqual(one["token"], bytes(one["bytes"]).decode(errors="replace"))
+        streamed = [one for event in self.chat(stream=True, **ask)[:-1] for choice in event["choices"]
+                    for one in (choice["logprobs"] or {"content": []})["content"]]
+        self.assertEqual(streamed, tokens)
+        self.assertIsNone(self.chat()["choices"][0]["logprobs"])
+        # A stop text takes its tokens away; what a form leaves no choice about is certain.
+        text = whole["message"]["content"]
+        cut = self.chat(stop=text[2:4], **ask)["choices"][0]
+        left = b"".join(bytes(one["bytes"]) for one in cut["logprobs"]["content"]).decode(errors="replace")
+        self.assertTrue(left.startswith(cut["message"]["content"]) and len(left) < len(text), (left, cut))
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"const": {"certain": True}}}}
+        sure = self.chat(response_format=form, logprobs=True, max_tokens=40)["choices"][0]["logprobs"]["content"]
+        self.assertTrue(all(one["logprob"] == 0 for one in sure[:-1]), sure)
+
+    def test_penalties_reach_the_sampler(self):
+        plain = self.chat(max_tokens=40)["choices"][0]["message"]["content"]
+        self.assertNotEqual(self.chat(max_tokens=40, frequency_penalty=2, presence_penalty=2)["choices"][0]["message"]["content"],
+                            plain)
 
     def test_models(self):
         self.assertEqual(json.loads(self.get("/v1/models"))["data"][0]["id"], "model")
@@ -226,6 +339,48 @@ class Rest(common.Server):
         self.assertEqual(json.loads(self.get("/status"))["answered"], 1)
         self.assertEqual(self.send("DELETE", "/health")[0], 405)
         self.assertEqual(self.send("GET", "/nowhere")[0], 404)
+
+
+class Pull(common.Server):
+    """A model fetched by request, from a small hub on loopback."""
+
+    @classmethod
+    def launch(cls, *flags, env=None):
+        script = os.path.join(common.ROOT, "tests", "hub", "hub_server.py")
+        cls.hub = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        cls.endpoint = "http://127.0.0.1:" + cls.hub.stdout.readline().split()[0]
+        return super().launch("--allow-pull", *flags,
+                              env={"HF_HUB_CACHE": os.path.join(cls.dir, "cache"), "HF_ENDPOINT": cls.endpoint,
+                                   "NO_PROXY": "*", "no_proxy": "*"})
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.hub.stdin.close()
+        cls.hub.wait(common.TIMEOUT)
+        cls.hub.stdout.close()
+
+    def faults(self, settings):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(self.endpoint + "/_set?" + settings, timeout=common.TIMEOUT).read()
+
+    def test_progress_is_told_line_by_line(self):
+        self.faults("rate=3000000")
+        lines = self.post("/api/pull", {"model": "test-org/Tiny-VL"})
+        self.assertEqual(lines[-1], {"status": "success"})
+        parts = [line for line in lines if "model.safetensors" in line["status"]]
+        self.assertGreater(len(parts), 0, lines)
+        for line in parts:
+            self.assertLessEqual(line["completed"], line["total"])
+            self.assertGreater(line["total"], 3 << 20)
+        self.assertEqual([line["completed"] for line in parts], sorted(line["completed"] for line in parts))
+        self.assertIn("test-org/Tiny-VL", [model["name"] for model in json.loads(self.get("/api/tags"))["models"]])
+        self.assertEqual(self.post("/api/pull", {"model": "test-org/Tiny-VL", "stream": False}), {"status": "success"})
+
+    def test_what_goes_wrong_is_told_too(self):
+        self.faults("")
+        self.assertIn("error", self.post("/api/pull", {"model": "test-org/none", "stream": False}, 500))
+        self.assertIn("error", self.post("/api/pull", {"model": "test-org/none"})[-1])
 
 
 if __name__ == "__main__":

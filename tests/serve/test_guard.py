@@ -141,6 +141,26 @@ class Guard(common.Server):
             self.assertTrue(answer == b"" or b" 4" in answer[:20], answer[:80])
         self.get("/health", process=self.open)
 
+    def test_all_bodies_together_are_bounded(self):
+        process = self.launch("--max-body", "3", "--max-bodies", "3")
+        self.addCleanup(self.end, process)
+        head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        holders = []
+        for _ in range(2):
+            s = socket.create_connection(("127.0.0.1", process.port), timeout=common.TIMEOUT)
+            s.sendall(head % 1500000 + b" " * 1400000)
+            holders.append(s)
+        self.wait_for(lambda: self.metric("http_body_bytes", process) == 2800000)
+        body = b'{"messages": []}' + b" " * 1000000
+        status, headers, _ = self.send("POST", "/api/chat", body, process=process)
+        self.assertEqual((status, headers["Retry-After"]), (503, "1"))
+        for s in holders:
+            s.close()
+        self.wait_for(lambda: self.metric("http_body_bytes", process) == 0)
+        self.assertEqual(self.send("POST", "/api/chat", body, process=process)[0], 200)
+        # What is read and waits for its answer is not counted any more.
+        self.assertEqual(self.metric("http_body_bytes", process), 0)
+
     def test_nonsense_is_survived(self):
         for data in (b"\r\n\r\n", b"\0" * 100 + b"\r\n\r\n", b"GET\r\n\r\n", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\n"
                      b"Content-Length: -5\r\nConnection: close\r\n\r\n", b"PUT / HTTP/9.9\r\n\r\n"):
