@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fuzz/fuzz_json_schema.c"
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "engine/json_schema.h"
 
@@ -604,6 +606,26 @@ static void any_object_is_an_object(void **state)
     es_grammar_free(g);
 }
 
+static void saved_fuzz_cases_hold(void **state)
+{
+    (void)state;
+    char folder[4096];
+    es_names names = {0};
+    es_error err;
+    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus-json-schema", getenv("ESCRIBA_SOURCE_ROOT"));
+    assert_int_equal(es_dir_list(folder, &names, &err), ES_OK);
+    for (size_t i = 0; i < names.count; i++) {
+        char *path = es_path_join(folder, names.items[i]), *data;
+        size_t size;
+        assert_int_equal(es_file_read(path, 1 << 20, &data, &size, &err), ES_OK);
+        LLVMFuzzerTestOneInput((const uint8_t *)data, size);
+        free(data);
+        free(path);
+    }
+    assert_true(names.count > 20);
+    es_names_free(&names);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -614,6 +636,7 @@ int main(void)
         cmocka_unit_test(hostile_schemas_stay_small),
         cmocka_unit_test(what_can_be_read_in_too_many_ways_is_refused),
         cmocka_unit_test(any_object_is_an_object),
+        cmocka_unit_test(saved_fuzz_cases_hold),
         cmocka_unit_test(ten_thousand_random_answers_validate),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

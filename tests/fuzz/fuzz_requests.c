@@ -10,8 +10,7 @@
  *         -ljansson -lpcre2-8 -lutf8proc -ljpeg -lpng -lwebp -lpthread -lm
  *   ESCRIBA_SOURCE_ROOT=. ./a.out tests/fuzz/corpus-requests
  *
- * The first byte chooses who is asked. Saved cases are in corpus-requests; tests/serve/test_guard.py sends them to a
- * server. */
+ * The first byte chooses who is asked. Saved cases are in corpus-requests; tests/serve/test_requests.c replays them. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
