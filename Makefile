@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 ESCRIBA = $(BUILD)/src/cli/escriba
 
-.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-clients install format clean
+.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-ray check-clients install format clean
 
 help:
 	@echo 'make demo            install what is missing, build, and describe the sample recording with the model in the box'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check-ollama    describe frames on a real Ollama, killed in mid-run (skips with a reason where there is none)'
 	@echo 'make check-clients   ask escriba serve through the openai and ollama clients of PyPI and npm (skips with a reason)'
 	@echo 'make check-openai    the same on mlx_vlm.server and llama.cpp, where they are here'
+	@echo 'make check-ray       the job of deploy/ray on a real Ray cluster of two nodes (fetches ray[data] from PyPI)'
 	@echo 'make install         install the command, the library, the header and the model in the box (PREFIX, DESTDIR)'
 	@echo 'make format          clang-format all sources'
 	@echo 'make clean           remove the build folders'
@@ -57,6 +58,9 @@ check-ollama: build
 
 check-openai: build
 	@ESCRIBA=$(ESCRIBA) tests/peers/check_openai.sh
+
+check-ray: build
+	@ESCRIBA=$(abspath $(ESCRIBA)) ESCRIBA_LIBRARY=$(abspath $(BUILD)/src/api/libescriba.so.0) tests/peers/check_ray.sh
 
 check-clients: build
 	@tests/peers/check_clients.sh $(abspath $(ESCRIBA))
