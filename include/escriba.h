@@ -171,6 +171,11 @@ ESCRIBA_API void escriba_text_free(char *text);
 /* Asks the call in progress to stop soon, or the next one to stop at once; it returns ESCRIBA_ERR_CANCELLED. */
 ESCRIBA_API void escriba_cancel(escriba_model *model);
 
+/* Of several servers, lets the one at this place of the list (from 1; 0: all of them) finish what it is at and gives it
+ * nothing new, as long as the model is open. A call whose servers are all drained ends with ESCRIBA_ERR_NETWORK. Without
+ * effect on our own engine. From any thread or from a signal handler. */
+ESCRIBA_API void escriba_drain(escriba_model *model, size_t endpoint);
+
 #ifdef __cplusplus
 }
 #endif

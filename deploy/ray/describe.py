@@ -40,6 +40,10 @@ def timestamp_of(path):
     return int(found.group(1)) * 3600 + int(found.group(2)) * 60 + int(found.group(3)) if found else None
 
 
+def worker_name():
+    return "%s:%d" % (os.uname().nodename, os.getpid())
+
+
 class Describer:
     """A worker's model. A call takes a handful of frames, which share the engine's batch, and gives their records."""
 
@@ -51,7 +55,8 @@ class Describer:
         frames = json.loads(row["frames"])  # [index, path] each: JSON keeps Ray's tables simple
         asked = [self.escriba.Frame(path, timestamp=-1 if timestamp_of(path) is None else timestamp_of(path))
                  for _, path in frames]
-        return {"records": [json.dumps(self.record(*frames[seen.index], seen)) for seen in self.model.classify(asked)]}
+        return {"worker": worker_name(),
+                "records": [json.dumps(self.record(*frames[seen.index], seen)) for seen in self.model.classify(asked)]}
 
     @staticmethod
     def record(index, path, seen):
@@ -90,7 +95,7 @@ class Runner:
                 line["observations"] = [json.loads(one) for one in told.stdout.splitlines()]
             if ran.returncode != 0:
                 line["error"] = (ran.stderr.strip().splitlines() or ["escriba run ended with %d" % ran.returncode])[-1]
-        return {"records": [json.dumps(line)]}
+        return {"worker": worker_name(), "records": [json.dumps(line)]}
 
 
 # --- what there is to do ---
@@ -175,7 +180,7 @@ def dataset_of(ray, args, rows):
 
 def work(args, rows, output):
     """All rows through the cluster, each answer written as it comes. How many workers, seconds in all, and records a second
-    from the first answer on: before it Ray starts the workers and they load the model."""
+    from when every worker had answered: before that Ray starts them, and they load the model."""
     import ray
     environment = {}
     if os.path.isdir(BINDING):
@@ -187,18 +192,19 @@ def work(args, rows, output):
     warnings.simplefilter("ignore")  # Ray's are for those who write jobs, not for those who run them
     workers, data = dataset_of(ray, args, rows)
     began = said = time.time()
-    first, there = None, len(output.names)
+    seen, ready, there = set(), began, len(output.names)
     for row in data.iter_rows():
         for line in row["records"]:
             output.put(line)
         output.file.flush()
-        if first is None:
-            first, there = time.time(), len(output.names)
+        if row["worker"] not in seen:
+            seen.add(row["worker"])
+            ready, there = (time.time(), len(output.names)) if len(seen) <= workers else (ready, there)
         if time.time() - said > 10:
             said = time.time()
             print(f"describe.py: {len(output.names)} done", file=sys.stderr)
     end = time.time()
-    return workers, end - began, (len(output.names) - there) / max(end - (first or began), 1e-6)
+    return workers, end - began, (len(output.names) - there) / max(end - ready, 1e-6)
 
 
 def main():

@@ -11,6 +11,7 @@
 #include "intelligence/intelligence.h"
 
 #define DEFAULT_MAX_TOKENS 500
+#define ENDPOINTS_MAX 1024 /* as in a fleet */
 
 _Static_assert((int)ESCRIBA_ERR_INTERNAL == (int)ES_ERR_INTERNAL, "the public statuses are the internal ones");
 _Static_assert(sizeof(escriba_error) == sizeof(es_error), "the public error is the internal one");
@@ -19,6 +20,7 @@ struct escriba_model {
     es_intelligence *who;
     pthread_mutex_t one_call;
     atomic_int cancel;
+    atomic_uint drained[ENDPOINTS_MAX / 32 + 1]; /* a bit for each place; 0: all */
 };
 
 static escriba_status give(escriba_error *error, es_status status, const es_error *from)
@@ -87,6 +89,18 @@ void escriba_free(escriba_model *model)
 void escriba_cancel(escriba_model *model)
 {
     atomic_store(&model->cancel, 1);
+}
+
+void escriba_drain(escriba_model *model, size_t endpoint)
+{
+    if (endpoint <= ENDPOINTS_MAX)
+        atomic_fetch_or(&model->drained[endpoint / 32], 1u << endpoint % 32);
+}
+
+static bool drain_asked(void *context, size_t endpoint)
+{
+    escriba_model *m = context;
+    return endpoint <= ENDPOINTS_MAX && (atomic_load(&m->drained[endpoint / 32]) >> endpoint % 32 & 1u) != 0;
 }
 
 static bool cancel_asked(void *context)
@@ -244,8 +258,12 @@ escriba_status escriba_classify_frames(escriba_model *model, const escriba_frame
     es_status status = read_request(request, &ask, &err);
     frames_call call = {on_observation, on_progress, user_data};
     es_cancel cancel = {cancel_asked, model};
-    es_listener listener = {
-        .context = &call, .observed = observed, .progress = on_progress != NULL ? progressed : NULL, .cancel = &cancel};
+    es_drain drain = {drain_asked, model};
+    es_listener listener = {.context = &call,
+                            .observed = observed,
+                            .progress = on_progress != NULL ? progressed : NULL,
+                            .cancel = &cancel,
+                            .drain = &drain};
     if (status == ES_OK)
         status = classify(model, frames, count, &ask, &listener, &err);
     return give(error, status, &err);

@@ -97,7 +97,9 @@ static es_status take_native(const char *model, es_choice *c, es_error *err)
 static es_status choose_auto(const es_settings *s, const char *endpoint, const char *model, es_choice *c, es_error *err)
 {
     if (endpoint != NULL) {
-        bool ollama = answers(s, "ollama", endpoint);
+        char first[512];
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(endpoint, " \t,"), endpoint);
+        bool ollama = answers(s, "ollama", first);
         snprintf(c->why, sizeof c->why, "auto: %s",
                  ollama ? "the endpoint answers as Ollama does" : "the endpoint does not answer as Ollama does");
         return take_server(s, ollama ? "ollama" : "openai", endpoint, model, c, err);

@@ -158,6 +158,8 @@ typedef struct es_signals es_signals;
 es_status es_signals_begin(es_signals **signals, es_error *err);
 /* Sets who is asked; when a signal came already, asks at once. ask NULL: nobody. */
 void es_signals_ask(es_signals *signals, void (*ask)(void *context), void *context);
+/* Sets who is told of SIGUSR1, with the number that came with it (sigqueue; 0 from a plain kill); NULL: nobody. */
+void es_signals_drain(es_signals *signals, void (*drain)(void *context, size_t number), void *context);
 bool es_signals_caught(const es_signals *signals);
 /* Ends the watching. The signals stay blocked: it is called when nothing is left but to exit. NULL is fine. */
 void es_signals_end(es_signals *signals);

@@ -44,6 +44,7 @@ static const es_usage usage = {
         "object a line, as they are done. A directory means its pictures; - reads paths from stdin, one a line.\n"
         "Timestamps come from the names (frame_0030s.png, 00-01-30.png) unless told. A bad frame gives a record with\n"
         "an \"error\", and the run goes on. Ctrl-C keeps what is done; --resume FILE goes on from there.\n"
+        "SIGUSR1 lets servers finish and gives them nothing new: all, or the Nth (/bin/kill -s USR1 -q N PID).\n"
         "Exit: 0 all well, 1 some frames failed, 2 wrong usage, 130 interrupted.\n",
     .flags = flags,
     .flag_count = sizeof flags / sizeof *flags,
@@ -217,6 +218,11 @@ static void ask_to_stop(void *context)
     escriba_cancel(context);
 }
 
+static void drain(void *context, size_t endpoint)
+{
+    escriba_drain(context, endpoint);
+}
+
 static es_status classify(run *r, escriba_model *model, es_error *err)
 {
     const es_inputs *in = &r->o->inputs;
@@ -229,10 +235,12 @@ static es_status classify(run *r, escriba_model *model, es_error *err)
         frames[i] = (escriba_frame){.path = in->items[i].path, .timestamp = in->items[i].timestamp};
     es_fill_request(r->settings, &request);
     es_signals_ask(r->signals, ask_to_stop, model);
+    es_signals_drain(r->signals, drain, model);
     es_progress_show(&r->progress, 0, NULL);
     escriba_status status =
         escriba_classify_frames(model, frames, in->count, &request, observed, progressed, r, &error);
     es_signals_ask(r->signals, NULL, NULL);
+    es_signals_drain(r->signals, NULL, NULL);
     free(frames);
     return status == ESCRIBA_OK ? ES_OK : es_fail(err, (es_status)status, "%s", error.message);
 }

@@ -178,6 +178,11 @@ static void ask_to_stop(void *context)
         escriba_cancel(p->w->model);
 }
 
+static void drain(void *context, size_t endpoint)
+{
+    escriba_drain(context, endpoint);
+}
+
 static es_status open_model(pass *p, es_error *err)
 {
     escriba_model *model;
@@ -187,6 +192,7 @@ static es_status open_model(pass *p, es_error *err)
     es_signals_ask(p->w->signals, NULL, NULL); /* waits for a call under way: it may look at the model */
     p->w->model = model;
     es_signals_ask(p->w->signals, ask_to_stop, p);
+    es_signals_drain(p->w->signals, drain, model);
     p->w->progress.began = es_now(); /* a rate without the time to open the model */
     return ES_OK;
 }
@@ -398,6 +404,7 @@ static es_status run_pass(es_run_work *w, const double *moments, size_t count, e
         es_signals_ask(w->signals, ask_to_stop, &p);
         status = take_all(&p, err);
         es_signals_ask(w->signals, NULL, NULL);
+        es_signals_drain(w->signals, NULL, NULL);
         if (!p.filling)
             es_sampler_tell(p.sampler, &w->info);
     }

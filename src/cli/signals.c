@@ -11,20 +11,51 @@ struct es_signals {
     pthread_t thread;
     sigset_t set;
     atomic_bool caught, ending;
-    pthread_mutex_t lock; /* guards ask and context */
+    pthread_mutex_t lock; /* guards what follows */
     void (*ask)(void *context);
     void *context;
+    void (*drain)(void *context, size_t number);
+    void *drain_context;
 };
+
+/* Waits for a signal; *number is what was queued with it, 0: nothing. */
+static int next_signal(const sigset_t *set, size_t *number)
+{
+    int got = 0;
+    *number = 0;
+#ifdef __APPLE__ /* it has no queued signals */
+    return sigwait(set, &got) == 0 ? got : 0;
+#else
+    siginfo_t info;
+    got = sigwaitinfo(set, &info);
+    if (got > 0 && info.si_code == SI_QUEUE && info.si_value.sival_int > 0)
+        *number = (size_t)info.si_value.sival_int;
+    return got > 0 ? got : 0;
+#endif
+}
+
+static void tell_drain(es_signals *s, size_t number)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->drain != NULL)
+        s->drain(s->drain_context, number);
+    pthread_mutex_unlock(&s->lock);
+}
 
 static void *wait_for_signals(void *argument)
 {
     es_signals *s = argument;
     for (;;) {
-        int number = 0;
-        if (sigwait(&s->set, &number) != 0)
+        size_t queued;
+        int number = next_signal(&s->set, &queued);
+        if (number == 0)
             continue;
         if (atomic_load(&s->ending))
             return NULL;
+        if (number == SIGUSR1) {
+            tell_drain(s, queued);
+            continue;
+        }
         if (atomic_exchange(&s->caught, true)) {
             /* The second time: what the signal does when nobody listens. */
             signal(number, SIG_DFL);
@@ -49,6 +80,7 @@ es_status es_signals_begin(es_signals **signals, es_error *err)
     sigemptyset(&s->set);
     sigaddset(&s->set, SIGINT);
     sigaddset(&s->set, SIGTERM);
+    sigaddset(&s->set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &s->set, NULL);
     if (pthread_create(&s->thread, NULL, wait_for_signals, s) != 0) {
         pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
@@ -67,6 +99,14 @@ void es_signals_ask(es_signals *signals, void (*ask)(void *context), void *conte
     signals->context = context;
     if (ask != NULL && atomic_load(&signals->caught))
         ask(context);
+    pthread_mutex_unlock(&signals->lock);
+}
+
+void es_signals_drain(es_signals *signals, void (*drain)(void *context, size_t number), void *context)
+{
+    pthread_mutex_lock(&signals->lock);
+    signals->drain = drain;
+    signals->drain_context = context;
     pthread_mutex_unlock(&signals->lock);
 }
 

@@ -145,7 +145,7 @@ static es_status both(fallback *self, relay *r, const es_ask *ask, es_error *err
     es_error why = self->options.why;
     es_status status = why.status;
     if (self->first != NULL) {
-        es_listener inner = {.context = r, .observed = observed, .cancel = r->outer->cancel};
+        es_listener inner = {.context = r, .observed = observed, .cancel = r->outer->cancel, .drain = r->outer->drain};
         why = (es_error){0};
         r->hold = true;
         status = es_classify_frames(self->first, r->frames, r->count, ask, &inner, &why);

@@ -26,7 +26,7 @@ typedef struct es_ask {
     int32_t max_tokens; /* a frame */
     es_sampling sampling;
     int32_t interleaved; /* frames in one prompt; 1: each its own sequence */
-    bool free_form; /* the answer to escriba's own question need not keep to the record's grammar */
+    bool free_form;      /* the answer to escriba's own question need not keep to the record's grammar */
 } es_ask;
 void es_ask_init(es_ask *ask); /* greedy, 500 tokens, own sequences */
 
@@ -37,18 +37,25 @@ typedef struct es_observation {
     es_status status;       /* not ES_OK: the frame failed and error says why */
     es_error error;
     es_record record;
-    const char *raw_text;   /* borrowed; valid during the callback */
+    const char *raw_text; /* borrowed; valid during the callback */
     bool truncated;
     int32_t prompt_tokens, image_tokens, generated_tokens;
     double seconds_decode_image, seconds_vision, seconds_prefill, seconds_generate;
 } es_observation;
 
+/* Whether the server at a place of the list (from 1; 0: all) is to get nothing new. Asked often. */
+typedef struct es_drain {
+    bool (*asked)(void *context, size_t place);
+    void *context;
+} es_drain;
+
 typedef struct es_listener {
     void *context;
     bool (*observed)(void *context, const es_observation *observation); /* false: stop */
-    void (*progress)(void *context, size_t done, size_t total);        /* may be NULL */
-    bool (*piece)(void *context, const char *text);                    /* generate_text only; may be NULL */
-    const es_cancel *cancel;                                           /* may be NULL */
+    void (*progress)(void *context, size_t done, size_t total);         /* may be NULL */
+    bool (*piece)(void *context, const char *text);                     /* generate_text only; may be NULL */
+    const es_cancel *cancel;                                            /* may be NULL */
+    const struct es_drain *drain;                                       /* of several servers; may be NULL */
 } es_listener;
 
 /* A stretch of the recording about one thing, for summaries. */

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Who answers: servers in place of the native engine, auto, fallbacks, several frames in one prompt."""
 
+import ctypes
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import unittest
 import urllib.request
 import zlib
 
@@ -185,6 +188,49 @@ class Servers(Case):
             self.assertEqual(len(lines), count, result.stderr)
             for line in lines:
                 self.assertRegex(line, r"^escriba: http://127.0.0.1:\d+/\w+/v1 +\d+ frames +[\d.]+ a second +\d+ errors")
+
+    def test_each_endpoint_has_its_own_key_model_and_limits(self):
+        roll = self.write("own.txt", "%s key=sk-first-of-two model=a most=1\n%s key=sk-second-of-two model=b timeout=40\n"
+                          % (self.at("batch_a", True), self.at("batch_b", True)))
+        spoken = ["--endpoint", self.at("batch_c", True) + " model=c most=1", "--endpoint", self.at("batch_d", True)]
+        for args, parts in ((["--endpoint", "@" + roll], {"batch_a": ("a", ["Bearer sk-first-of-two"]),
+                                                          "batch_b": ("b", ["Bearer sk-second-of-two"])}),
+                            (spoken, {"batch_c": ("c", []), "batch_d": ("m", [])})):
+            result = self.run_escriba("describe", self.folder, "--backend", "openai", "--model", "m", *args)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.check(result.stdout)
+            for part, (model, keys) in parts.items():
+                seen = json.load(urllib.request.urlopen(self.at(part) + "/_stats/openai"))
+                self.assertEqual((seen["last"]["body"]["model"], seen["keys"]), (model, keys))
+                if part in ("batch_a", "batch_c"):
+                    self.assertEqual(seen["peak"], 1)
+        told = self.run_escriba("describe", self.folder, "--backend", "openai", "--model", "m", "--endpoint",
+                                self.at("ok", True) + " key=" + KEY)
+        self.one_line(told, 2, "a key belongs in OPENAI_API_KEY or in @FILE")
+        self.assertNotIn(KEY, told.stderr)
+
+    @unittest.skipUnless(sys.platform == "linux", "signals are queued on Linux")
+    def test_a_signal_drains_an_endpoint_or_all(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        for number, served in ((1, 8), (0, None)):
+            ends = ["--endpoint", self.at("pace800a%d" % number, True), "--endpoint", self.at("pace800b%d" % number, True)]
+            out = self.path("drained%d.jsonl" % number)
+            process = self.start_describe(self.folder, "--backend", "openai", "--model", "m", "--batch-size", "1", "--output",
+                                          out, *ends)
+            self.wait_for_lines(out, 2)
+            libc.sigqueue(process.pid, int(signal.SIGUSR1), ctypes.c_void_p(number))
+            said = process.communicate(timeout=common.TIMEOUT)[1]
+            records = common.read_lines(out)
+            self.assertEqual([r for r in records if "error" in r], [])
+            self.assertEqual(len({r["image"] for r in records}), len(records))
+            self.assertIn("pace800a1/v1 drains" if number == 1 else "pace800b0/v1 drains", said)
+            if served is not None:
+                self.assertEqual((process.returncode, len(records)), (0, served), said)
+                self.assertNotIn("pace800b1/v1 drains", said)
+            else:
+                self.assertEqual(process.returncode, 1, said)
+                self.assertIn("no endpoint is left", said)
+                self.assertLess(len(records), 8)
 
     def test_words_may_come_from_another_backend(self):
         env = {"ESCRIBANO_LLM_BACKEND": "openai", "OPENAI_BASE_URL": self.at("ok", True)}

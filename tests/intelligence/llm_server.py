@@ -18,7 +18,7 @@ import threading
 import time
 import zlib
 
-STATS = collections.defaultdict(lambda: {"chats": 0, "now": 0, "peak": 0, "frames": collections.Counter(), "keys": set(),
+STATS = collections.defaultdict(lambda: {"chats": 0, "probes": 0, "busy": 0, "meant": 0, "now": 0, "peak": 0, "frames": collections.Counter(), "keys": set(),
                                          "agents": set(), "last": {}})
 LOCK = threading.Lock()
 TURN = threading.Lock()
@@ -155,6 +155,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "api/ps":
             self.send_whole(200, {"models": [{"name": "qwen3-vl:2b", "size": 2000000000, "size_vram": 500000000,
                                               "expires_at": "2026-01-31T12:00:00.123+01:00"}]})
+        elif how.startswith("coma"):  # it took the connection, and that is all
+            with LOCK:
+                STATS[how, "openai"]["probes"] += 1
+            time.sleep(60)
         elif path in ("models", "v1/models"):
             names = ["a", "b"] if how == "two" else ["only"]
             self.send_whole(200, {"object": "list", "data": [{"id": name} for name in names]})
@@ -222,6 +226,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                              "texts": [m["content"] if isinstance(m["content"], str) else
                                        [p.get("text", "IMAGE") for p in m["content"]] for m in body["messages"]]}
             chats = stats["chats"]
+        self.stats = stats
         try:
             self.chat(how, body, reds, tries, chats)
         except (BrokenPipeError, ConnectionResetError, OSError):
@@ -237,14 +242,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         fault = getattr(self, "on_" + how, None)
         if fault is not None and fault(one, tries, chats, schema):
             return
+        if how.startswith("coma"):
+            time.sleep(60)
+            return self.hang_up()
         if how == "serial":
             with TURN:
                 time.sleep(0.03)
-        elif how == "batch":
+        elif how.startswith("batch"):
             time.sleep(0.06)
         elif how.startswith("pace"):  # pace40b: one after the other, 40 ms each
+            pace = int(re.match(r"pace(\d+)", how).group(1)) / 1000
             with TURNS[how]:
-                time.sleep(int(re.match(r"pace(\d+)", how).group(1)) / 1000)
+                began = time.monotonic()
+                time.sleep(pace)
+                with LOCK:  # a busy machine wakes it late
+                    self.stats["busy"] += time.monotonic() - began
+                    self.stats["meant"] += pace
         pieces = self.events(text, cut)
         if how == "whole" or not body.get("stream"):
             return self.send_whole(200, self.whole(text, cut))
@@ -299,6 +312,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def on_dead(self, one, tries, chats, schema):
         self.send_whole(502, "bad gateway", "text/plain")
         return True
+
+    def on_dozes(self, one, tries, chats, schema):
+        if chats <= 4:
+            self.send_whole(502, "bad gateway", "text/plain")
+        return chats <= 4
 
     def on_dies(self, one, tries, chats, schema):
         if chats > 3:

@@ -27,7 +27,7 @@
 
 typedef struct peer {
     pid_t pid;
-    int in;
+    int in, out;
     int port;
 } peer;
 
@@ -40,6 +40,8 @@ typedef struct result {
     unsigned char seen[MOST];
     size_t given, good, failed, notes;
     size_t stop_after;
+    size_t drained, drain_at; /* the place of a server, 0: all; after how many observations, 0: never */
+    double answer_seconds;
     char last_error[600], all_notes[6000];
     void (*at)(struct result *r); /* called after each observation */
     void *stage;
@@ -74,6 +76,12 @@ static void on_note(void *context, const char *line)
     strcat(r->all_notes, "\n");
 }
 
+static bool drain_asked(void *context, size_t place)
+{
+    const result *r = context;
+    return r->drain_at > 0 && r->given >= r->drain_at && place == r->drained;
+}
+
 static void describe(const char *endpoint, size_t count, int32_t most, result *r)
 {
     es_frame *frames = calloc(count, sizeof *frames);
@@ -87,11 +95,12 @@ static void describe(const char *endpoint, size_t count, int32_t most, result *r
                                  .endpoint = endpoint,
                                  .model = "m",
                                  .most = most,
-                                 .answer_seconds = 60,
+                                 .answer_seconds = r->answer_seconds > 0 ? r->answer_seconds : 60,
                                  .pause_seconds = 0.05,
                                  .note = on_note,
                                  .note_context = r};
-    es_listener listener = {.context = r, .observed = observed};
+    es_drain drain = {drain_asked, r};
+    es_listener listener = {.context = r, .observed = observed, .drain = &drain};
     double start = es_now();
     r->status = es_server_create(&who, &options, &r->error);
     if (r->status == ES_OK)
@@ -127,7 +136,8 @@ static void got_stats(void *context, const es_net_reply *reply)
     assert_int_equal(es_json_parse(context, reply->body, reply->body_size, "stats", NULL), ES_OK);
 }
 
-static json_int_t chats_of(const char *part)
+/* What the server counted: "chats", "probes", "busy" (seconds). */
+static double figure_of(const char *part, const char *what)
 {
     char url[200];
     es_net *net;
@@ -139,33 +149,74 @@ static json_int_t chats_of(const char *part)
     while (es_net_count(net) > 0)
         assert_int_equal(es_net_step(net, 0.1, NULL), ES_OK);
     es_net_close(net);
-    json_int_t chats = json_integer_value(json_object_get(root, "chats"));
+    double figure = json_number_value(json_object_get(root, what));
     json_decref(root);
-    return chats;
+    return figure;
+}
+
+static json_int_t chats_of(const char *part)
+{
+    return (json_int_t)figure_of(part, "chats");
 }
 
 /* --- shares --- */
 
+/* Seconds that this process was ready to run and had to wait for a core; 0 where the system does not say. */
+static double waited(void)
+{
+    unsigned long long ran = 0, waited = 0;
+    FILE *file = fopen("/proc/self/schedstat", "r");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%llu %llu", &ran, &waited) != 2)
+        waited = 0;
+    fclose(file);
+    return (double)waited / 1e9;
+}
+
+#define WELL 6
+#define SHARED 300
+
+/* One run on six servers that are well and two that are not: the share of what the six could do. *late: how much of the
+ * time the machine was busy with something else, as far as it shows. */
+static double share_of_the_possible(int round, double *late)
+{
+    static const int pace[WELL] = {100, 150, 200, 300, 400, 600};
+    char line[300] = "dead key ", endpoints[2000], part[20];
+    double sum = 0, busy = 0, meant = 0, before = waited();
+    result r = {0};
+    for (size_t i = 0; i < WELL; i++)
+        snprintf(line + strlen(line), sizeof line - strlen(line), "pace%d%c ", pace[i], 'a' + round);
+    describe(parts(line, endpoints, sizeof endpoints), SHARED, 4, &r);
+    all_good(&r, SHARED);
+    assert_int_equal(r.notes, WELL + 2); /* the table */
+    for (size_t i = 0; i < WELL; i++) {
+        snprintf(part, sizeof part, "pace%d%c", pace[i], 'a' + round);
+        double own = figure_of(part, "busy");
+        assert_true(chats_of(part) > 0 && own > 0);
+        sum += figure_of(part, "meant") * 1000 / pace[i] / own; /* frames a second, as it was waked */
+        busy += own;
+        meant += figure_of(part, "meant");
+    }
+    *late = (waited() - before) / r.seconds + busy / meant - 1;
+    print_message("  %.1f frames a second of %.1f (%.0f %%; the machine was late by %.1f %%)\n", SHARED / r.seconds,
+                  sum, 100 * SHARED / r.seconds / sum, 100 * *late);
+    return SHARED / r.seconds / sum;
+}
+
+/* Within a tenth of the sum of those that are well. A machine that is busy with other things proves nothing: then it is
+ * tried again, and in the end left open. */
 static void servers_of_all_speeds_share_the_work(void **state)
 {
     (void)state;
-    static const int pace[PEERS] = {20, 30, 40, 60, 80, 120, 160, 240};
-    char line[200] = "", endpoints[1000];
-    double sum = 0;
-    result r = {0};
-    for (size_t i = 0; i < PEERS; i++) {
-        snprintf(line + strlen(line), sizeof line - strlen(line), "pace%d ", pace[i]);
-        sum += 1000.0 / pace[i];
+    for (int round = 0; round < 3; round++) {
+        double late, share = share_of_the_possible(round, &late);
+        if (share >= 0.9)
+            return;
+        if (late < 0.03)
+            fail_msg("%.0f %% of what the servers can do, on an idle machine", 100 * share);
     }
-    describe(parts(line, endpoints, sizeof endpoints), 200, 4, &r);
-    all_good(&r, 200);
-    assert_int_equal(r.notes, PEERS); /* the table */
-    print_message("  %.1f frames a second; the servers' sum is %.1f\n", 200 / r.seconds, sum);
-    for (size_t i = 0; i < PEERS; i++) {
-        char part[20];
-        snprintf(part, sizeof part, "pace%d", pace[i]);
-        assert_true(chats_of(part) > 0);
-    }
+    print_message("  the machine is too busy to tell\n");
 }
 
 static void sick_servers_leave_their_work_to_the_others(void **state)
@@ -205,12 +256,50 @@ static void a_straggler_is_asked_of_another(void **state)
     assert_true(r.seconds < 45); /* the silent one would have taken a minute */
 }
 
+/* --- drained on demand --- */
+
+static void a_server_drains_when_told_to(void **state)
+{
+    (void)state;
+    char endpoints[1000];
+    result r = {.drained = 2, .drain_at = 20};
+    describe(parts("pace20d pace20e", endpoints, sizeof endpoints), 120, 1, &r);
+    all_good(&r, 120);
+    assert_non_null(strstr(r.all_notes, "pace20e/v1 drains: it gets nothing new"));
+    assert_null(strstr(r.all_notes, "pace20d/v1 drains"));
+    assert_in_range(chats_of("pace20e"), 1, 30);
+    result all = {.drained = 0, .drain_at = 20};
+    describe(parts("pace20f pace20g", endpoints, sizeof endpoints), 120, 1, &all);
+    assert_int_equal(all.status, ES_ERR_NETWORK);
+    assert_non_null(strstr(all.error.message, "no endpoint is left"));
+    assert_in_range(all.given, 20, 24); /* what was under way is told */
+    assert_int_equal(all.good, all.given);
+}
+
+/* --- probes --- */
+
+static void a_server_that_hangs_costs_little_and_one_that_wakes_is_used(void **state)
+{
+    (void)state;
+    char endpoints[1000];
+    result r = {.answer_seconds = 1};
+    describe(parts("coma pace100w", endpoints, sizeof endpoints), 60, 4, &r);
+    all_good(&r, 60);
+    assert_in_range(chats_of("coma"), 1, 2); /* after the first it is probed, in vain, and gets no frame */
+    assert_true(figure_of("coma", "probes") >= 1);
+    result wakes = {0};
+    describe(parts("dozes pace100x", endpoints, sizeof endpoints), 60, 4, &wakes);
+    all_good(&wakes, 60);
+    assert_true(chats_of("dozes") > 5);
+}
+
 /* --- deaths --- */
 
-static bool start_peer(peer *p)
+/* Begins a server's process; meet_peer waits for it. */
+static bool send_peer(peer *p)
 {
     int in[2], out[2];
-    char script[600], line[32] = "";
+    char script[600];
     snprintf(script, sizeof script, "%s/tests/intelligence/llm_server.py", getenv("ESCRIBA_SOURCE_ROOT"));
     if (pipe(in) != 0 || pipe(out) != 0 || (p->pid = fork()) < 0)
         return false;
@@ -225,10 +314,17 @@ static bool start_peer(peer *p)
     close(in[0]);
     close(out[1]);
     p->in = in[1];
+    p->out = out[0];
+    return true;
+}
+
+static bool meet_peer(peer *p)
+{
+    char line[32] = "";
     for (size_t n = 0; n < sizeof line - 1 && strchr(line, '\n') == NULL; n++) /* it may come in pieces */
-        if (read(out[0], line + n, 1) != 1)
+        if (read(p->out, line + n, 1) != 1)
             break;
-    close(out[0]);
+    close(p->out);
     p->port = atoi(line);
     return p->port > 0;
 }
@@ -259,25 +355,33 @@ static void kill_some(result *r)
         kill_peer(&m->peers[i]);
 }
 
-static void any_seven_of_eight_may_die(void **state)
+static void seven_die(size_t survivor)
 {
-    (void)state;
-    massacre m = {.survivor = 5};
+    massacre m = {.survivor = survivor};
     char endpoints[1000] = "";
     result r = {.at = kill_some, .stage = &m};
+    for (size_t i = 0; i < PEERS; i++)
+        assert_true(send_peer(&m.peers[i]));
     for (size_t i = 0; i < PEERS; i++) {
-        assert_true(start_peer(&m.peers[i]));
+        assert_true(meet_peer(&m.peers[i]));
         snprintf(endpoints + strlen(endpoints), sizeof endpoints - strlen(endpoints), "http://127.0.0.1:%d/pace20/v1 ",
                  m.peers[i].port);
     }
-    describe(endpoints, 80, 2, &r);
+    describe(endpoints, 48, 2, &r);
     size_t alive = 0;
     for (size_t i = 0; i < PEERS; i++) {
         alive += m.peers[i].pid > 0;
         kill_peer(&m.peers[i]);
     }
-    all_good(&r, 80);
+    all_good(&r, 48);
     assert_int_equal(alive, 1);
+}
+
+static void any_seven_of_eight_may_die(void **state)
+{
+    (void)state;
+    for (size_t survivor = 0; survivor < PEERS; survivor++)
+        seven_die(survivor);
 }
 
 /* --- the file --- */
@@ -378,7 +482,7 @@ static int set_up(void **state)
             return -1;
         memset(world.images[i].rgb, (int)i, (size_t)SIDE * SIDE * 3);
     }
-    return start_peer(&world.main) ? 0 : -1;
+    return send_peer(&world.main) && meet_peer(&world.main) ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -397,6 +501,8 @@ int main(void)
         cmocka_unit_test(sick_servers_leave_their_work_to_the_others),
         cmocka_unit_test(when_all_are_sick_the_run_ends_with_one_line),
         cmocka_unit_test(a_straggler_is_asked_of_another),
+        cmocka_unit_test(a_server_drains_when_told_to),
+        cmocka_unit_test(a_server_that_hangs_costs_little_and_one_that_wakes_is_used),
         cmocka_unit_test(any_seven_of_eight_may_die),
         cmocka_unit_test(endpoints_come_and_go_as_their_file_says),
         cmocka_unit_test(lines_that_make_no_sense_are_told_and_left_out),

@@ -60,7 +60,7 @@ def make_frames(folder):
     source = os.path.join(ROOT, "samples", "frames")
     pictures = [read_png(os.path.join(source, name)) for name in sorted(os.listdir(source))]
     names = []
-    for i in range(FRAMES):
+    for i in range(2 * FRAMES):
         width, height, rows = pictures[i % len(pictures)]
         dotted = [bytes([i % 256, i // 256 * 40, 90]) * 8 + row[24:] for row in rows[:8]] + rows[8:]
         names.append(os.path.join(folder, "frame_%06ds.png" % i))
@@ -112,21 +112,21 @@ def main():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8,
                                                             "include_dashboard": False})
 
-    def job(name):
+    def job(name, some):
         out = os.path.join(work, name + ".jsonl")
-        command = [sys.executable, JOB, "frames", folder, "--output", out, "--address", cluster.address, "--model", model,
+        command = [sys.executable, JOB, "frames", *some, "--output", out, "--address", cluster.address, "--model", model,
                    "--batch", "4"]
         return out, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def timed(name, nodes):
-        out, process = job(name)
+        out, process = job(name, [folder])
         said = process.communicate()[1]
         if process.returncode != 0:
             sys.exit(f"check-ray: {name}: ended with {process.returncode}: {said}")
         each_once(out, frames, words, name)
         numbers = re.search(r"frames in ([\d.]+) s on \d+ workers, ([\d.]+) a second", said)
         seconds, rate = float(numbers.group(1)), float(numbers.group(2))
-        print(f"check-ray: {nodes}: {FRAMES} frames, each once, {seconds:.1f} s with the start of the workers, "
+        print(f"check-ray: {nodes}: {len(frames)} frames, each once, {seconds:.1f} s with the start of the workers, "
               f"{rate:.2f} a second after it", flush=True)
         return rate
 
@@ -137,7 +137,8 @@ def main():
         cluster.add_node(num_cpus=1, object_store_memory=10**8)
         cluster.wait_for_nodes()
         two = timed("two", "two nodes of one core")
-        out, process = job("killed")
+        some = frames[:FRAMES]
+        out, process = job("killed", some)
         while len(read(out)) < FRAMES // 4 and process.poll() is None:
             time.sleep(0.05)
         at, victims = len(read(out)), workers()
@@ -147,8 +148,8 @@ def main():
         said = process.communicate()[1]
         if process.returncode != 0:
             sys.exit(f"check-ray: killed: ended with {process.returncode}: {said}")
-        each_once(out, frames, words, "killed")
-        print(f"check-ray: worker {victims[0]} of {len(victims)} killed at frame {at}: each frame once", flush=True)
+        each_once(out, some, words, "killed")
+        print(f"check-ray: worker {victims[0]} of {len(victims)} killed at frame {at} of {FRAMES}: each frame once", flush=True)
     finally:
         cluster.shutdown()
         ray.shutdown()

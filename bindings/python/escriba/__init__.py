@@ -285,6 +285,10 @@ class Model:
         """Asks the call in progress to stop soon, or the next one at once: it raises Cancelled. From any thread."""
         native.lib().escriba_cancel(self._open())
 
+    def drain(self, endpoint: int = 0) -> None:
+        """Of several servers, gives the one at this place of the list (from 1; 0: all) nothing new. From any thread."""
+        native.lib().escriba_drain(self._open(), endpoint)
+
     def _stream(self, work: Callable[[Callable[[Any], Any]], Any]) -> Iterator[Any]:
         """What `work` puts, from a thread of its own, which is stopped when nobody listens any more."""
         items: "queue.Queue[tuple]" = queue.Queue(maxsize=64)

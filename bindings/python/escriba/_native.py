@@ -67,6 +67,7 @@ FUNCTIONS = {
     "escriba_generate_text": (c_int, [c_void_p, POINTER(Request), TextFn, c_void_p, POINTER(c_void_p), POINTER(Error)]),
     "escriba_text_free": (None, [c_void_p]),
     "escriba_cancel": (None, [c_void_p]),
+    "escriba_drain": (None, [c_void_p, c_size_t]),
 }
 
 

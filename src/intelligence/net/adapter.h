@@ -17,6 +17,8 @@ typedef struct es_fare {
     int unreachable, spoilt;     /* connections, frames that failed in a row */
     int bad;                     /* attempts that failed in a row, and not for want of room */
     bool out;                    /* no frame would fare better: a wrong key, a model that is not there */
+    bool suspect, probing;       /* to be asked whether it lives before it gets a question; being asked */
+    void *run;                   /* whose fare it is */
     es_error why;                /* what it failed at last */
     size_t frames, sent, errors; /* answered; attempts; of them failed */
     double mean;                 /* seconds an answer takes; 0: not known yet */
@@ -37,8 +39,8 @@ typedef struct es_server {
     uint64_t random; /* of the jitter */
     int64_t max_pixels;
     int32_t context;
-    bool stream, blind; /* blind: the model sees no pictures */
-    bool draining;      /* gets nothing new */
+    bool stream, blind;       /* blind: the model sees no pictures */
+    bool draining, dismissed; /* gets nothing new; for good */
     es_fare fare;
 } es_server;
 
@@ -98,6 +100,8 @@ es_status es_fleet_generate(es_intelligence *base, const es_message *messages, s
 /* --- fleet.c --- */
 /* Looks whether the file of endpoints has changed: who is no longer in it drains, who is new joins. */
 void es_fleet_look(es_fleet *fleet);
+/* Drains those that are to be drained; drain may be NULL. */
+void es_fleet_drain(es_fleet *fleet, const es_drain *drain);
 /* Tells the table of a run, when there are several. */
 void es_fleet_tell(const es_fleet *fleet);
 

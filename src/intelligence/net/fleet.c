@@ -74,9 +74,14 @@ static es_status read_option(es_server_options *o, char *word, const char *where
         if (end == value || *end != '\0' || most < 1 || most > 1024)
             return es_fail(err, ES_ERR_ARGUMENT, "%s: most=%.40s is not a number from 1 to 1024", where, value);
         o->most = (int32_t)most;
+    } else if (value != NULL && strcmp(word, "timeout") == 0) {
+        double seconds = strtod(value, &end);
+        if (end == value || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400))
+            return es_fail(err, ES_ERR_ARGUMENT, "%s: timeout=%.40s is not seconds from 0.1 to 86400", where, value);
+        o->answer_seconds = seconds;
     } else { /* the value may be a key */
-        return es_fail(err, ES_ERR_ARGUMENT, "%s: \"%.40s\" is not model=, key=, most= or backend=ollama|openai", where,
-                       word);
+        return es_fail(err, ES_ERR_ARGUMENT,
+                       "%s: \"%.40s\" is not model=, key=, most=, timeout= or backend=ollama|openai", where, word);
     }
     return ES_OK;
 }
@@ -180,6 +185,24 @@ void es_fleet_look(es_fleet *self)
         note(self, err.message);
 }
 
+void es_fleet_drain(es_fleet *self, const es_drain *drain)
+{
+    char line[200];
+    if (drain == NULL)
+        return;
+    bool all = drain->asked(drain->context, 0);
+    for (size_t i = 0; i < self->count; i++) {
+        es_server *s = self->servers[i];
+        if (!all && !drain->asked(drain->context, i + 1))
+            continue;
+        if (!s->dismissed) {
+            snprintf(line, sizeof line, "%.100s drains: it gets nothing new", s->endpoint);
+            note(self, line);
+        }
+        s->draining = s->dismissed = true; /* whatever the file says of it later */
+    }
+}
+
 /* --- the table --- */
 
 void es_fleet_tell(const es_fleet *self)
@@ -252,18 +275,35 @@ static es_status open_file(es_fleet *self, const es_server_options *o, es_error 
     return read_roll(self, last, err);
 }
 
-/* Several addresses in a line: each of them on one of its own. */
+/* Whether a word belongs to the address before it. */
+static bool is_option(const char *word)
+{
+    static const char *const known[] = {"model=", "most=", "timeout=", "backend="};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp(word, known[i], strlen(known[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Several addresses in a line, with what follows each: each of them on one of its own. */
 static es_status open_words(es_fleet *self, const es_server_options *o, es_error *last, es_error *err)
 {
+    es_status status = ES_OK;
     char *text = es_strdup(o->endpoint);
     if (text == NULL)
         return es_fail_memory(err, "endpoints", strlen(o->endpoint));
-    for (char *at = text; *at != '\0'; at++)
-        if (*at == ' ' || *at == '\t' || *at == ',')
-            *at = '\n';
-    muster(self, o, text, "endpoint", last);
+    for (char *at = text; *at != '\0' && status == ES_OK; at++) {
+        if (*at != ' ' && *at != '\t' && *at != ',')
+            continue;
+        *at = is_option(at + 1) ? ' ' : '\n';
+        if (strncmp(at + 1, "key=", 4) == 0) /* others see command lines */
+            status = es_fail(err, ES_ERR_ARGUMENT, "endpoint: a key belongs in OPENAI_API_KEY or in @FILE, not here");
+    }
+    if (status == ES_OK)
+        muster(self, o, text, "endpoint", last);
+    memset(text, 0, strlen(text));
     free(text);
-    return ES_OK;
+    return status;
 }
 
 static es_status gather(es_fleet *self, const es_server_options *o, es_error *err)

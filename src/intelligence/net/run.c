@@ -16,6 +16,7 @@
 #define REST_AFTER 3        /* failed attempts in a row after which one of several servers gets a pause */
 #define WAITING_MORE 8      /* questions beyond the limit that may wait to be tried again before new ones wait too */
 #define STRAGGLES 1.5       /* times what another server needs: after that it is asked too, when it has nothing to do */
+#define PROBE_SECONDS 10.0  /* a server that takes longer to say that it lives rests on */
 #define STEP 0.1            /* seconds in which a wish to stop is seen */
 #define OLLAMA_CONTEXT 4096 /* what Ollama makes room for unless told */
 #define USUAL_PIXELS 2359296 /* 2048 x 1152: taken for a frame's size when there is no cap */
@@ -224,6 +225,7 @@ static void count_failure(run *r, const attempt *a, es_outcome what, const es_ne
     f->errors++;
     f->why = *error;
     f->out = f->out || what == ES_OF_SERVER;
+    f->suspect = f->suspect || (several(r) && (what == ES_UNREACHABLE || what == ES_LATE));
     if (what == ES_BUSY) {
         es_flow_refused(&s->flow);
         if (reply->retry_after > 0 && reply->retry_after <= MAX_RETRY_AFTER)
@@ -238,6 +240,7 @@ static void count_failure(run *r, const attempt *a, es_outcome what, const es_ne
         }
     } else if (what < ES_OF_FRAME && !is_form(a->call, what) && ++f->bad >= REST_AFTER && several(r)) {
         hold(s, now + pause_after(s, f->bad - REST_AFTER + 1));
+        f->suspect = true;
     }
     if (all_given_up(r))
         end_run(r, error->status, error);
@@ -334,6 +337,56 @@ static void on_done(void *context, const es_net_reply *reply)
     count_failure(r, a, what, reply, &error);
     attempt_free(a);
     fail(c, s, what, reply, &error);
+}
+
+/* --- probes: one of several servers that rested is asked whether it lives, before it gets a frame --- */
+
+static void on_probe(void *context, const es_net_reply *reply)
+{
+    es_server *s = context;
+    es_fare *f = &s->fare;
+    run *r = f->run;
+    f->probing = false;
+    if (reply->fault == ES_NET_NONE && reply->http < 500) { /* even "no such path" is a sign of life */
+        f->suspect = false;
+        f->unreachable = 0;
+        return;
+    }
+    if (reply->fault != ES_NET_NONE)
+        es_server_fail(s, &f->why, ES_ERR_NETWORK, "%s", reply->error.message);
+    else
+        es_server_fail(s, &f->why, ES_ERR_NETWORK, "HTTP status %ld", reply->http);
+    f->bad++;
+    f->unreachable += reply->fault == ES_NET_UNREACHABLE;
+    hold(s, es_now() + pause_after(s, f->bad));
+    if (all_given_up(r))
+        end_run(r, ES_ERR_NETWORK, &f->why);
+}
+
+static void probe(run *r, es_server *s)
+{
+    es_str url = {0};
+    es_net_request request = {.key = s->key, .limits = s->limits, .context = s, .done = on_probe};
+    es_str_append(&url, s->endpoint);
+    es_str_append(&url, s->dialect == &es_dialect_ollama ? "/api/version" : "/models");
+    request.url = es_str_text(&url);
+    if (request.limits.first_byte > PROBE_SECONDS)
+        request.limits.first_byte = request.limits.idle = request.limits.total = PROBE_SECONDS;
+    s->fare.run = r;
+    s->fare.probing = !url.failed && es_net_start(r->fleet->net, &request, NULL) == ES_OK;
+    if (!s->fare.probing) /* no memory for it: the next question tells */
+        s->fare.suspect = false;
+    es_str_free(&url);
+}
+
+static void probe_all(run *r)
+{
+    for (size_t i = 0; i < r->fleet->count; i++) {
+        es_server *s = r->fleet->servers[i];
+        const es_fare *f = &s->fare;
+        if (f->suspect && !f->probing && !f->out && !s->draining && f->hold <= es_now())
+            probe(r, s);
+    }
 }
 
 /* --- sending --- */
@@ -485,7 +538,7 @@ static bool has_ready(const run *r)
 static bool has_room(const es_server *s, double now)
 {
     size_t limit = s->fare.bad > 0 ? 1 : s->flow.limit; /* one that failed is tried with one */
-    return !s->fare.out && !s->draining && s->fare.hold <= now && s->fare.flying < limit;
+    return !s->fare.out && !s->fare.suspect && !s->draining && s->fare.hold <= now && s->fare.flying < limit;
 }
 
 /* The quickest server with room that was not passed over in this round. */
@@ -565,10 +618,12 @@ static es_status go(run *r, es_error *err)
             break;
         }
         es_fleet_look(r->fleet);
+        es_fleet_drain(r->fleet, r->listener->drain);
         if (r->flying == 0 && all_given_up(r)) { /* the last ones drained */
             status = es_fail(err, ES_ERR_NETWORK, "no endpoint is left");
             break;
         }
+        probe_all(r);
         double wait = send_all(r);
         if (r->status != ES_OK || r->stopped || (r->flying == 0 && !more_to_ask(r)))
             break;
@@ -576,6 +631,7 @@ static es_status go(run *r, es_error *err)
     }
     while (r->calls != NULL)
         call_free(r, r->calls);
+    es_net_drop(r->fleet->net); /* probes */
     if (r->walk != NULL)
         es_fleet_tell(r->fleet);
     if (status == ES_OK && r->status != ES_OK) {

@@ -13,7 +13,8 @@
 typedef struct es_server_options {
     const char *backend; /* "ollama" or "openai" */
     /* As the user wrote it; NULL: Ollama's own default. Several are parted by spaces; "@FILE" names a file with one a
-     * line, which may be edited while it runs: "URL [backend=NAME] [model=NAME] [key=KEY] [most=N]". */
+     * line, which may be edited while it runs: "URL [backend=NAME] [model=NAME] [key=KEY] [most=N] [timeout=SECONDS]";
+     * all but the key may follow a URL here, too. */
     const char *endpoint;
     const char *key;    /* NULL: none */
     const char *model;  /* NULL or "": what the server has */
