@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """escriba against a real server: described, killed in mid-run and brought back, several frames in one prompt.
 
-check.py --escriba PATH --backend ollama|openai --url URL --probe URL [--model NAME] [--prepare COMMAND] -- SERVER...
+check.py --escriba PATH --backend ollama|openai --url URL --probe URL [--model NAME] [--native DIRECTORY]
+         [--prepare COMMAND] -- SERVER...
 Starts the server, waits until the probe answers, runs the command that prepares it, and looks that every frame is recorded
-exactly once. Says what it measured. Python 3 standard library only.
+exactly once. With --native the same checkpoint answers on our own engine, too: the server's records must be of the same
+frames, which shows in what they say. Says what it measured. Python 3 standard library only.
 """
 import argparse
 import json
@@ -76,7 +78,29 @@ def each_once(records, what):
         sys.exit(f"check: {what}: not every frame exactly once: {stamps}; {[r.get('error') for r in records]}")
 
 
+LEAST_LIKE_OURS = 0.75  # of the activities of single frames: engines round differently, and quantise
+
+
+def activities(records):
+    return {r["timestamp"]: r["activity"] for r in good(records)}
+
+
+def compare(records, ours):
+    """In how many frames the server and our own engine say the same activity; "" when ours was not asked."""
+    same = sum(ours.get(stamp) == activity for stamp, activity in activities(records).items())
+    return same, f", {same} as our own engine" if ours else ""
+
+
+def ask_ours(args, folder, work):
+    if not args.native:
+        return {}
+    out = os.path.join(work, "native.jsonl")
+    subprocess.run([args.escriba, "describe", folder, "--backend", "native", "--model", args.native, "--output", out], check=True)
+    return activities(records_of(out))
+
+
 def run_all(args, server, folder, work):
+    ours = ask_ours(args, folder, work)
     base = [args.escriba, "describe", folder, "--backend", args.backend, "--endpoint", args.url, "--max-tokens", "100",
             "--frame-width", "512"] + (["--model", args.model] if args.model else [])
     out = os.path.join(work, "plain.jsonl")
@@ -86,7 +110,10 @@ def run_all(args, server, folder, work):
     records = records_of(out)
     each_once(records, "plain")
     parsed = sum(r["parsed"] for r in records)
-    print(f"check: {FRAMES} frames, each once, {parsed} of them records, {FRAMES / seconds:.2f} a second", flush=True)
+    same, words = compare(records, ours)
+    print(f"check: {FRAMES} frames, each once, {parsed} of them records{words}, {FRAMES / seconds:.2f} a second", flush=True)
+    if ours and same < LEAST_LIKE_OURS * FRAMES:
+        sys.exit(f"check: only {same} of {FRAMES} activities are what our own engine says of the same weights")
 
     out = os.path.join(work, "killed.jsonl")
     process = subprocess.Popen([*base, "--output", out], stderr=subprocess.DEVNULL)
@@ -109,7 +136,8 @@ def run_all(args, server, folder, work):
         records = records_of(out)
         each_once(records, f"interleaved {size}")
         parsed = sum(r["parsed"] for r in records)
-        print(f"check: {size} frames in a prompt: each frame once, {parsed} of {FRAMES} records", flush=True)
+        print(f"check: {size} frames in a prompt: each frame once, {parsed} of {FRAMES} records{compare(records, ours)[1]}",
+              flush=True)
 
 
 def main():
@@ -117,6 +145,7 @@ def main():
     for flag in ("--escriba", "--backend", "--url", "--probe"):
         parser.add_argument(flag, required=True)
     parser.add_argument("--model")
+    parser.add_argument("--native", help="the directory of the same checkpoint")
     parser.add_argument("--prepare")
     parser.add_argument("server", nargs="+")
     args = parser.parse_args()
