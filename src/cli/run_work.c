@@ -402,6 +402,8 @@ static es_status run_pass(es_run_work *w, const double *moments, size_t count, e
         status = es_sampler_open(&p.sampler, w->path, &sampling, err);
     if (status == ES_OK) {
         es_signals_ask(w->signals, ask_to_stop, &p);
+        if (w->model != NULL) /* of the pass before */
+            es_signals_drain(w->signals, drain, w->model);
         status = take_all(&p, err);
         es_signals_ask(w->signals, NULL, NULL);
         es_signals_drain(w->signals, NULL, NULL);
