@@ -61,8 +61,8 @@ typedef struct request {
     es_str body;
     es_headers headers;
     char path[512], origin[256];
-    size_t sent;    /* of x.out, for a stream */
-    size_t counted; /* bytes of the body, among those of all */
+    size_t sent;              /* of x.out, for a stream */
+    size_t received, counted; /* bytes of the body; those that count among all bodies' */
     bool refused, queued, finished, left;
     int code;
 } request;
@@ -379,7 +379,31 @@ static enum MHD_Result begin(es_server *s, struct MHD_Connection *mhd, const cha
         return queue_answer(r);
     }
     int code = judge_length(s, header(mhd, "Content-Length"));
-    return code != 0 ? refuse_body(r, code) : MHD_YES;
+    r->refused = code != 0;
+    return code == 413 ? refuse_body(r, code) : MHD_YES;
+}
+
+/* A piece of the body. One that finds no room beside others is read to its end and dropped: a client that is still
+ * sending would not see why the connection was closed. */
+static enum MHD_Result take_body(request *r, const char *data, size_t size)
+{
+    es_server *s = r->x.server;
+    r->received += size;
+    if (!r->queued && r->received > s->options.max_body) { /* more than was said */
+        r->refused = true;
+        es_exchange_forget_body(&r->x);
+        pthread_mutex_lock(&s->lock);
+        s->counts.refused_body++;
+        pthread_mutex_unlock(&s->lock);
+        return MHD_NO;
+    }
+    if (!r->refused && !count_body(r, size)) {
+        r->refused = true;
+        es_exchange_forget_body(&r->x);
+    }
+    if (!r->refused)
+        es_str_append_n(&r->body, data, size);
+    return r->body.failed ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -391,21 +415,14 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd, con
     if (r == NULL)
         return begin(s, mhd, method, url, slot);
     if (*size > 0) {
-        if (!r->refused && (r->body.length + *size > s->options.max_body || !count_body(r, *size))) {
-            r->refused = true; /* too late for an answer: what was read is dropped, and the rest */
-            es_exchange_forget_body(&r->x);
-            pthread_mutex_lock(&s->lock);
-            s->counts.refused_body++;
-            pthread_mutex_unlock(&s->lock);
-            return MHD_NO;
-        }
-        if (!r->refused)
-            es_str_append_n(&r->body, data, *size);
+        enum MHD_Result result = take_body(r, data, *size);
         *size = 0;
-        return r->body.failed ? MHD_NO : MHD_YES;
+        return result;
     }
     if (r->queued)
         return MHD_YES;
+    if (r->refused)
+        return refuse_body(r, 503);
     r->x.body = es_str_text(&r->body);
     r->x.size = r->body.length;
     if (r->connection != NULL)
