@@ -129,6 +129,7 @@ typedef struct escriba_observation {
     int truncated;        /* the token budget ended before the answer did */
     int32_t prompt_tokens, image_tokens, generated_tokens;
     double seconds_decode_image, seconds_vision, seconds_prefill, seconds_generate; /* this frame's share */
+    const char *reason; /* when parsed is 0 and status ESCRIBA_OK: why the answer came to no record; else "" */
 } escriba_observation;
 
 /* Called on the calling thread for each frame as it is finished, in the order of finishing. The observation lives until
@@ -172,8 +173,8 @@ ESCRIBA_API void escriba_text_free(char *text);
 ESCRIBA_API void escriba_cancel(escriba_model *model);
 
 /* Of several servers, lets the one at this place of the list (from 1; 0: all of them) finish what it is at and gives it
- * nothing new, as long as the model is open. A call whose servers are all drained ends with ESCRIBA_ERR_NETWORK. Without
- * effect on our own engine. From any thread or from a signal handler. */
+ * nothing new, as long as the model is open. A call whose servers are all drained ends with ESCRIBA_ERR_NETWORK.
+ * Without effect on our own engine. From any thread or from a signal handler. */
 ESCRIBA_API void escriba_drain(escriba_model *model, size_t endpoint);
 
 #ifdef __cplusplus

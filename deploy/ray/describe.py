@@ -64,7 +64,7 @@ class Describer:
         line = {"index": index, "timestamp": timestamp_of(path), "image": path, "description": seen.description,
                 "activity": seen.activity, "apps": seen.apps, "topics": seen.topics, "parsed": seen.parsed}
         if seen.ok and not seen.parsed:
-            line["raw_text"] = seen.raw_text
+            line.update(raw_text=seen.raw_text, reason=seen.reason)
         line.update(truncated=seen.truncated, prompt_tokens=seen.prompt_tokens, image_tokens=seen.image_tokens,
                     generated_tokens=seen.generated_tokens, seconds=vars(seen.seconds))
         if not seen.ok:

@@ -157,6 +157,7 @@ static void to_public(const es_observation *seen, escriba_observation *out)
         .apps = (const char *const *)r->apps,
         .topics = (const char *const *)r->topics,
         .raw_text = seen->raw_text != NULL ? seen->raw_text : "",
+        .reason = seen->reason != NULL ? seen->reason : "",
         .truncated = seen->truncated,
         .prompt_tokens = seen->prompt_tokens,
         .image_tokens = seen->image_tokens,

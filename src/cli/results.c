@@ -43,6 +43,8 @@ static void append_json(es_str *out, const es_input *input, const escriba_observ
     es_str_append_format(out, ", \"parsed\": %s", seen->parsed ? "true" : "false");
     if (seen->status == ESCRIBA_OK && (raw || !seen->parsed))
         append_text(out, "raw_text", seen->raw_text);
+    if (seen->status == ESCRIBA_OK && !seen->parsed)
+        append_text(out, "reason", seen->reason);
     es_str_append_format(out, ", \"truncated\": %s, \"prompt_tokens\": %d, \"image_tokens\": %d",
                          seen->truncated ? "true" : "false", seen->prompt_tokens, seen->image_tokens);
     es_str_append_format(out, ", \"generated_tokens\": %d, \"seconds\": {\"decode_image\": ", seen->generated_tokens);

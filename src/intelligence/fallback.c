@@ -126,7 +126,8 @@ static void tell_failures(relay *r)
                                .timestamp = r->frames[i].timestamp,
                                .image_path = r->frames[i].path,
                                .status = ES_ERR_NETWORK,
-                               .raw_text = ""};
+                               .raw_text = "",
+                               .reason = ""};
         es_fail(&seen.error, ES_ERR_NETWORK, "%s", r->failed[i]);
         tell(r, &seen);
     }

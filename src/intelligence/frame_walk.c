@@ -2,6 +2,7 @@
 #include "intelligence/frame_walk.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/thread.h"
@@ -89,8 +90,22 @@ static void observe_failure(es_frame_walk *w, size_t frame, es_status status, co
                            .image_path = w->frames[frame].path,
                            .status = status,
                            .error = *error,
-                           .raw_text = ""};
+                           .raw_text = "",
+                           .reason = ""};
     observe(w, &seen);
+}
+
+/* Why an answer came to no record. */
+static const char *reason_of(const es_frame_walk *w, const es_frame_group *g, const char *text, bool truncated)
+{
+    if (w->ask->prompt != NULL)
+        return "the question was not escriba's own";
+    if (text[strspn(text, " \t\r\n")] == '\0')
+        return "the answer is empty";
+    if (truncated)
+        return "the answer was cut off before a record was whole";
+    return g->kept != NULL ? "no record in the answer, nor when it was asked for in its form"
+                           : "no record in the answer";
 }
 
 /* One frame's observation from its record, and its (part of the) answer. */
@@ -103,6 +118,7 @@ static void observe_record(es_frame_walk *w, const es_frame_group *g, size_t i, 
                            .image_path = w->frames[g->frames[i]].path,
                            .record = *record,
                            .raw_text = text,
+                           .reason = record->parsed ? "" : reason_of(w, g, text, answer->truncated),
                            .truncated = answer->truncated,
                            .prompt_tokens = answer->prompt_tokens,
                            .image_tokens = g->tokens[i],

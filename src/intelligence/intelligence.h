@@ -38,6 +38,7 @@ typedef struct es_observation {
     es_error error;
     es_record record;
     const char *raw_text; /* borrowed; valid during the callback */
+    const char *reason;   /* why there is no record; "" when there is one, or the frame failed; never freed */
     bool truncated;
     int32_t prompt_tokens, image_tokens, generated_tokens;
     double seconds_decode_image, seconds_vision, seconds_prefill, seconds_generate;

@@ -26,9 +26,10 @@ class Records(common.Case):
         records = self.records(result)
         self.assertEqual(sorted(r["timestamp"] for r in records), [0, 10, 20, 30, 40, 50])
         for r in records:
-            self.assertEqual(set(r) - {"raw_text"}, KEYS)
+            self.assertEqual(set(r) - {"raw_text", "reason"}, KEYS)
             self.assertEqual(r["image"], self.path("frames", "frame_%04ds.png" % (r["index"] * 10)))
             self.assertEqual("raw_text" in r, not r["parsed"])
+            self.assertEqual(bool(r.get("reason")), not r["parsed"])
             self.assertGreater(r["prompt_tokens"], r["image_tokens"])
             self.assertGreater(r["image_tokens"], 0)
             self.assertLessEqual(r["generated_tokens"], 8)

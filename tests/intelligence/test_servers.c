@@ -35,7 +35,7 @@ typedef struct result {
     size_t progress;
     size_t stop_after; /* observations; 0: never */
     size_t given;
-    char last_error[600], raw_text[200], text[400];
+    char last_error[600], raw_text[200], reason[100], text[400];
     bool asked; /* to cancel */
     double cancel_at;
     es_status status;
@@ -56,6 +56,7 @@ static bool observed(void *context, const es_observation *o)
     } else if (!o->record.parsed) {
         r->raw++;
         snprintf(r->raw_text, sizeof r->raw_text, "%s", o->raw_text);
+        snprintf(r->reason, sizeof r->reason, "%s", o->reason);
     } else if (strcmp(o->record.description, wanted) == 0) {
         r->good++;
     } else {
@@ -325,6 +326,19 @@ static void a_prompt_of_several_frames_keeps_labels_with_pictures(void **state)
     }
 }
 
+static void an_empty_answer_is_told_as_one(void **state)
+{
+    (void)state;
+    for (size_t b = 0; b < 2; b++) {
+        result r = {0};
+        plan p = {.backend = backends[b], .how = "void", .frames = 2};
+        describe(&p, &r);
+        assert_int_equal(r.raw, 2);
+        assert_string_equal(r.reason, "the answer is empty");
+        assert_string_equal(r.raw_text, "");
+    }
+}
+
 static void an_answer_without_a_record_is_asked_for_once_more(void **state)
 {
     (void)state;
@@ -337,6 +351,7 @@ static void an_answer_without_a_record_is_asked_for_once_more(void **state)
         describe(&p, &stubborn);
         assert_int_equal(stubborn.raw, 3);
         assert_non_null(strstr(stubborn.raw_text, "I see an editor, picture"));
+        assert_string_equal(stubborn.reason, "no record in the answer, nor when it was asked for in its form");
         p.how = "noschema";
         describe(&p, &without);
         assert_int_equal(without.raw, 3);
@@ -525,6 +540,7 @@ int main(void)
         cmocka_unit_test(interleaved_answers_are_put_back),
         cmocka_unit_test(a_prompt_of_several_frames_keeps_labels_with_pictures),
         cmocka_unit_test(an_answer_without_a_record_is_asked_for_once_more),
+        cmocka_unit_test(an_empty_answer_is_told_as_one),
         cmocka_unit_test(a_serial_server_answers_each_frame_once),
         cmocka_unit_test(a_batching_server_gets_more),
         cmocka_unit_test(words_come_whole_and_in_pieces),

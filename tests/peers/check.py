@@ -20,6 +20,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FRAMES = int(os.environ.get("PEER_FRAMES", "20"))
+WIDTH = "512"  # of pictures
 PATIENCE = 600  # seconds for a server to come up
 
 
@@ -95,14 +96,15 @@ def ask_ours(args, folder, work):
     if not args.native:
         return {}
     out = os.path.join(work, "native.jsonl")
-    subprocess.run([args.escriba, "describe", folder, "--backend", "native", "--model", args.native, "--output", out], check=True)
+    subprocess.run([args.escriba, "describe", folder, "--backend", "native", "--model", args.native, "--frame-width",
+                    WIDTH, "--output", out], check=True)
     return activities(records_of(out))
 
 
 def run_all(args, server, folder, work):
     ours = ask_ours(args, folder, work)
     base = [args.escriba, "describe", folder, "--backend", args.backend, "--endpoint", args.url, "--max-tokens", "100",
-            "--frame-width", "512"] + (["--model", args.model] if args.model else [])
+            "--frame-width", WIDTH] + (["--model", args.model] if args.model else [])
     out = os.path.join(work, "plain.jsonl")
     began = time.time()
     subprocess.run([*base, "--output", out], check=True)

@@ -18,7 +18,7 @@ import os
 import queue
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from . import _native as native
 
@@ -78,6 +78,7 @@ class Observation:
     image_tokens: int = 0
     generated_tokens: int = 0
     seconds: Timing = Timing(0, 0, 0, 0)
+    reason: str = ""  # why there is no record, when there is none
 
     @property
     def ok(self) -> bool:
@@ -88,7 +89,7 @@ FrameLike = Union[Frame, str, "os.PathLike[str]"]
 
 
 def version() -> str:
-    return native.lib().escriba_version().decode()
+    return str(native.lib().escriba_version().decode())
 
 
 def _text(value: Optional[bytes]) -> str:
@@ -106,7 +107,7 @@ def _check(status: int, error: native.Error) -> None:
     raise kind(status, _text(error.message))
 
 
-def _fill(struct: Any, values: dict) -> None:
+def _fill(struct: Any, values: Dict[str, Any]) -> None:
     names = {name for name, _ in struct._fields_} - {"size", "note_data"}
     for name, value in values.items():
         if name not in names:
@@ -125,10 +126,11 @@ def _observation(seen: native.Observation) -> Observation:
         topics=[_text(seen.topics[i]) for i in range(seen.topic_count)], raw_text=_text(seen.raw_text),
         truncated=bool(seen.truncated), prompt_tokens=seen.prompt_tokens, image_tokens=seen.image_tokens,
         generated_tokens=seen.generated_tokens,
-        seconds=Timing(seen.seconds_decode_image, seen.seconds_vision, seen.seconds_prefill, seen.seconds_generate))
+        seconds=Timing(seen.seconds_decode_image, seen.seconds_vision, seen.seconds_prefill, seen.seconds_generate),
+        reason=_text(seen.reason))
 
 
-def _native_frames(frames: Sequence[FrameLike]) -> tuple:
+def _native_frames(frames: Sequence[FrameLike]) -> Tuple[Any, List[Any]]:
     """The frames as C sees them, and what must live as long."""
     out = (native.Frame * len(frames))()
     kept = []
@@ -156,7 +158,8 @@ class _Guard:
     """Runs a Python callback for C: an exception stops the call, and is raised again when it is over."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.raised = function, None
+        self.function = function
+        self.raised: Optional[BaseException] = None
 
     def __call__(self, *args: Any) -> int:
         try:
@@ -171,7 +174,7 @@ class Model:
     endpoint="http://...", threads=4, precision="fast", fallback={"backend": "ollama"}, on_note=print..."""
 
     def __init__(self, model: Optional[Union[str, "os.PathLike[str]"]] = None, *,
-                 on_note: Optional[Callable[[str], Any]] = None, fallback: Optional[dict] = None, **options: Any) -> None:
+                 on_note: Optional[Callable[[str], Any]] = None, fallback: Optional[Dict[str, Any]] = None, **options: Any) -> None:
         self._model = ctypes.c_void_p()
         lib, how, error = native.lib(), native.Options(), native.Error()
         lib.escriba_options_init(ctypes.byref(how))
@@ -216,7 +219,7 @@ class Model:
         return self._model
 
     @staticmethod
-    def _request(options: dict) -> native.Request:
+    def _request(options: Dict[str, Any]) -> native.Request:
         request = native.Request()
         native.lib().escriba_request_init(ctypes.byref(request))
         if request.size != ctypes.sizeof(request):
@@ -291,7 +294,7 @@ class Model:
 
     def _stream(self, work: Callable[[Callable[[Any], Any]], Any]) -> Iterator[Any]:
         """What `work` puts, from a thread of its own, which is stopped when nobody listens any more."""
-        items: "queue.Queue[tuple]" = queue.Queue(maxsize=64)
+        items: "queue.Queue[Tuple[str, Any]]" = queue.Queue(maxsize=64)
         left = threading.Event()
 
         def put(item: Any) -> bool:
@@ -304,7 +307,7 @@ class Model:
         def run() -> None:
             try:
                 work(put)
-                end = ("end", None)
+                end: Tuple[str, Any] = ("end", None)
             except BaseException as fault:  # noqa: B902 - raised again in the caller's thread
                 end = ("raise", fault)
             while not left.is_set():

@@ -45,7 +45,8 @@ class Observation(Structure):
                 ("app_count", c_size_t), ("topic_count", c_size_t), ("apps", POINTER(c_char_p)),
                 ("topics", POINTER(c_char_p)), ("raw_text", c_char_p), ("truncated", c_int), ("prompt_tokens", c_int32),
                 ("image_tokens", c_int32), ("generated_tokens", c_int32), ("seconds_decode_image", c_double),
-                ("seconds_vision", c_double), ("seconds_prefill", c_double), ("seconds_generate", c_double)]
+                ("seconds_vision", c_double), ("seconds_prefill", c_double), ("seconds_generate", c_double),
+                ("reason", c_char_p)]
 
 
 ObservationFn = ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(Observation))
