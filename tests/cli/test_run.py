@@ -127,9 +127,42 @@ class Forms(Run):
         self.assertGreaterEqual(last["total"], last["done"])
         self.assertEqual(self.go(SAMPLE, "--quiet", "--force", "--interval", "30").stderr, "")
 
+    def test_the_text_goes_to_the_clipboard_when_asked(self):
+        os.makedirs(self.path("bin"), exist_ok=True)
+        self.write("bin/wl-copy", "#!/bin/sh\ncat > \"%s\"\n" % self.path("clipboard"))
+        os.chmod(self.path("bin/wl-copy"), 0o755)
+        path = {"PATH": self.path("bin") + ":" + os.environ["PATH"]}
+        card = self.go(SAMPLE, "--quiet", "--interval", "60", "--copy", env=path).stdout
+        with open(self.path("clipboard"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), card)
+        page = self.go(SAMPLE, "--quiet", "--interval", "60", "--format", "html", "--stdout").stdout
+        self.assertTrue(page.startswith("<!doctype html>"))
+        self.one_line(self.go(SAMPLE, "--quiet", "--interval", "60", "--copy", env={"PATH": "/nowhere"}), 1, "clipboard")
+
+    def test_a_gap_fill_that_makes_no_sense_is_wrong_usage(self):
+        self.one_line(self.go(SAMPLE, "--gap-fill", "-1"), 2, "--gap-fill")
+        self.one_line(self.go(SAMPLE, "--gap-threshold", "soon"), 2, "--gap-threshold")
+        self.one_line(self.go(SAMPLE, "--stdout", "--output", "x"), 2, "--stdout")
+        self.one_line(self.go(SAMPLE, "--windows", "x"), 2, "--windows")
+
+    def test_a_long_interval_is_filled_when_asked(self):
+        self.go(SAMPLE, "--quiet", "--interval", "60", "--gap-threshold", "15", "--gap-fill", "12")
+        times = [row[0] for row in self.observations()]
+        self.assertTrue(set(times) >= {0, 60000, 120000})
+        self.assertTrue(set(times) <= {i * 12000 for i in range(11)}, times)
+        self.assertGreater(len(times), 5)
+
     def test_the_store_is_private(self):
         self.go(SAMPLE, "--quiet", "--interval", "100")
         self.assertEqual(stat.S_IMODE(os.stat(self.store).st_mode), 0o600)
+        holder = sqlite3.connect(self.store)  # the log stays while somebody reads
+        holder.execute("SELECT count(*) FROM frames").fetchone()
+        os.chmod(self.store, 0o644)
+        self.go(SAMPLE, "--quiet", "--interval", "50")
+        for name in os.listdir(self.dir):
+            if name.startswith(os.path.basename(self.store)):
+                self.assertEqual(stat.S_IMODE(os.stat(self.path(name)).st_mode) & 0o77, 0, name)
+        holder.close()
 
     def test_the_newest_recording_of_a_directory_is_found(self):
         os.mkdir(self.path("many"))
@@ -141,6 +174,31 @@ class Forms(Run):
         self.assertTrue(result.stdout.startswith("# new.mp4"), result.stdout)
         os.mkdir(self.path("none"))
         self.one_line(self.go("--latest", self.path("none")), 1, "no recording")
+
+
+class Box(Run):
+    """The model in the box on the sample recording, as a person would run it."""
+
+    words = []
+    tolerance = 10  # seconds: one interval
+    boundaries, time = 0.8, 0.7  # least shares that are told right: of a small model, whose weights change
+
+    def test_the_card_of_the_sample_recording_follows_its_script(self):
+        self.model = os.environ.get("ESCRIBA_BOX_MODEL") or os.path.join(ROOT, "models", "escriba-tiny")
+        with open(os.path.join(ROOT, "samples", "script.json"), encoding="utf-8") as file:
+            script = json.load(file)["segments"]
+        result = self.run_escriba("run", RECORDING, "--model", self.model, "--store", self.store, "--quiet",
+                                  "--format", "json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        told = json.loads(result.stdout)
+        print("\n" + "\n".join("%5.1f-%5.1f %s" % (b["start"], b["end"], b["activity"]) for b in told["blocks"]))
+        true, said = [p["start"] for p in script[1:]], [b["start"] for b in told["blocks"][1:]]
+        found = sum(any(abs(t - s) < self.tolerance for s in said) for t in true)
+        self.assertGreaterEqual(found / len(true), self.boundaries, (true, said))
+        right = sum(max(0, min(b["end"], p["end"]) - max(b["start"], p["start"]))
+                    for b in told["blocks"] for p in script if b["activity"] == p["activity"])
+        self.assertGreaterEqual(right / script[-1]["end"], self.time)
+        self.assertAlmostEqual(sum(subject["seconds"] for subject in told["subjects"]), told["seconds"], places=1)
 
 
 class Directories(Run):
@@ -171,6 +229,55 @@ class Directories(Run):
         self.assertEqual([row[2] for row in self.observations()], [0, 1, 1, 1, 0, 1])
         self.go(self.path("equal"), "--quiet", "--force", "--no-reuse")
         self.assertEqual([row[2] for row in self.observations()], [0] * 6)
+
+    def make_shots(self, name, count):
+        os.mkdir(self.path(name))
+        for i in range(count):
+            self.write("%s/2026-11-23_10-15-%02d.png" % (name, i * 10), png(seed=i))
+
+    def test_a_recorder_that_deletes_its_oldest_pictures_moves_nothing(self):
+        self.make_shots("rolling", 5)
+        self.go(self.path("rolling"), "--quiet")
+        before = self.observations()
+        os.remove(self.path("rolling/2026-11-23_10-15-00.png"))
+        result = self.go(self.path("rolling"))
+        self.assertIn("0 described", result.stderr)
+        self.assertEqual(self.observations(), before)
+        self.write("rolling/2026-11-23_10-14-50.png", png(seed=9))  # older than all
+        self.assertIn("1 described", self.go(self.path("rolling")).stderr)
+        self.assertEqual([row[0] for row in self.observations()], [i * 10000 for i in range(6)])
+        self.assertEqual([row[1] for row in self.observations()][1:], [row[1] for row in before])
+
+    def test_a_picture_replaced_under_its_name_is_described_anew(self):
+        self.make_shots("replaced", 4)
+        self.go(self.path("replaced"), "--quiet")
+        before = self.observations()
+        self.write("replaced/2026-11-23_10-15-20.png", png(seed=77))
+        self.assertIn("1 described, 0 unchanged, 3 known before", self.go(self.path("replaced")).stderr)
+        os.utime(self.path("replaced/2026-11-23_10-15-10.png"), (5, 5))  # touched only
+        self.assertIn("0 described", self.go(self.path("replaced")).stderr)
+        self.assertEqual([row[1] for row in self.observations()][:2], [row[1] for row in before][:2])
+
+    def test_titles_and_apps_redact_what_an_earlier_run_kept_of_a_directory(self):
+        self.make_shots("titles", 3)
+        os.rename(self.path("titles/2026-11-23_10-15-10.png"), self.path("titles/2026-11-23_10-15-10 My Bank.png"))
+        self.go(self.path("titles"), "--quiet")
+        self.assertEqual(len(self.observations()), 3)
+        result = self.go(self.path("titles"), "--redact", "title:*bank*")
+        self.assertIn("1 frames were not looked at, 1 not kept", result.stderr)
+        self.assertEqual([row[0] for row in self.observations()], [0, 20000])
+
+    def test_odd_names_and_links_are_recordings_too(self):
+        name = b"odd \x1b[31m\xff name.mp4"
+        shutil.copy(SAMPLE, os.path.join(os.fsencode(self.dir), name))
+        os.symlink(SAMPLE, self.path("link.mp4"))
+        for recording in (os.fsdecode(name), self.path("link.mp4")):
+            result = self.go(recording, "--interval", "60", "--quiet")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertNotIn("\x1b", result.stdout)
+        listed = self.run_escriba("sessions", "--store", self.store).stdout
+        self.assertNotIn("\x1b", listed)
+        self.assertIn(SAMPLE, listed)  # what a link leads to
 
     def test_a_followed_directory_ends_with_a_card(self):
         os.mkdir(self.path("watch"))
@@ -261,6 +368,23 @@ class Refused(Run):
         self.one_line(self.go(SAMPLE), 1, "store")
         with open(self.store, "rb") as file:
             self.assertEqual(file.read(), before)
+
+    def test_a_store_that_stays_locked_is_one_line(self):
+        self.go(SAMPLE, "--quiet", "--interval", "60")
+        holder = sqlite3.connect(self.store)
+        holder.execute("BEGIN EXCLUSIVE")
+        try:
+            self.one_line(self.go(SAMPLE, "--quiet", "--interval", "30"), 1, "locked")
+        finally:
+            holder.close()
+        self.assertEqual(self.go(SAMPLE, "--quiet", "--interval", "30").returncode, 0)
+
+    def test_frames_that_leave_the_machine_are_told_of(self):
+        for endpoint, told in (("http://127.0.0.1.example.invalid:9/v1", True), ("http://127.0.0.1:9/v1", False)):
+            result = self.run_escriba("run", SAMPLE, "--backend", "openai", "--endpoint", endpoint, "--model", "x",
+                                      "--store", self.store, "--interval", "100", "--timeout", "1", "--skip-summary")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertEqual("frames go to openai at " + endpoint in result.stderr, told, result.stderr)
 
     def test_a_full_disk_is_one_line_and_what_is_kept_is_gone_on_with(self):
         self.go(SAMPLE, "--quiet", "--interval", "60", "--scene-threshold", "0")
