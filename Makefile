@@ -50,7 +50,7 @@ test-sanitized: setup
 	@meson test -C build-tsan --print-errorlogs --no-rebuild --suite threads --timeout-multiplier 10
 
 bench: build
-	@ninja -C $(BUILD) bench/bench_kernels
+	@ninja -C $(BUILD) bench/bench_kernels bench/bench_session
 	@bench/bench.py $(BUILD) bench/results $(PARTS)
 
 check-ollama: build

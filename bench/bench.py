@@ -3,15 +3,17 @@
 
     bench/bench.py BUILD_DIR RESULTS_DIR [PART...]
 
-Parts: kernels, 2b, box, sequence; none named: all. The 2b part writes a random checkpoint of the published 2B size
+Parts: kernels, 2b, box, sequence, session; none named: all. The 2b part writes a random checkpoint of the published 2B size
 (4.3 GB) into BUILD_DIR/bench, once. What is printed is also kept in RESULTS_DIR, as text, CSV and SVG. Python 3
 standard library only.
 """
 
+import json
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BOX = ROOT / "models" / "escriba-tiny"
@@ -48,9 +50,30 @@ def sequence(build):
     return sorted(where.glob("*.png"))
 
 
+def session(build, results):
+    """What finding the frames of a recording costs, and that a model need not wait for them."""
+    recording, store = build / "bench" / "day.mkv", results / "day.db"
+    recording.parent.mkdir(parents=True, exist_ok=True)
+    run(results, "session", [build / "bench" / "bench_session", "6", recording])
+    model = build / "bench" / "model-2b" if (build / "bench" / "model-2b.whole").exists() else BOX
+    for left in results.glob("day.db*"):
+        left.unlink()
+    command = [build / "src" / "cli" / "escriba", "run", recording, "--model", model, "--store", store, "--skip-summary",
+               "--precision", "fast", "--json-progress", "--gap-fill", "0"]
+    print(f"\n== {' '.join(str(c) for c in command)}\n", flush=True)
+    began = time.time()
+    told = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+    took, last = time.time() - began, json.loads(told.stderr.splitlines()[-1])
+    line = (f"{model.name}: {last['described']} frames described, {last['reused']} reused, in {took:.1f} s; the model waited "
+            f"for a frame {last['waited']:.2f} s, {100 * last['waited'] / took:.1f} %")
+    print(line)
+    with open(results / "session.txt", "a", encoding="utf-8") as kept:
+        kept.write(line + "\n")
+
+
 def main():
     build, results = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    parts = sys.argv[3:] or ["kernels", "2b", "box", "sequence"]
+    parts = sys.argv[3:] or ["kernels", "2b", "box", "sequence", "session"]
     bench = [build / "src" / "cli" / "escriba", "bench"]
     results.mkdir(parents=True, exist_ok=True)
     if "kernels" in parts:
@@ -65,6 +88,8 @@ def main():
     if "sequence" in parts and BOX.is_dir():
         run(results, "sequence", bench + ["--model", BOX, "--precision", "fast", "--caches", "--at-once", "8", "--tokens",
                                           "120", "--csv", results / "sequence.csv"] + sequence(build))
+    if "session" in parts and BOX.is_dir():
+        session(build, results)
 
 
 if __name__ == "__main__":

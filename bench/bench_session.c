@@ -21,33 +21,35 @@
 #define INTERVAL 10.0
 #define ROWS 65 /* of a screen of 1080 lines that are written on */
 
-/* What the screen shows. `version` counts what a person would call a change; the pointer is none. */
+/* What the screen shows; the pointer is no change to a person. */
 typedef struct scene {
     int window, top[2], typed[2], version;
     int x, y;
 } scene;
 
-/* The scene a frame later: minutes of typing, of reading with a wandering pointer, of scrolling, of switching. */
+/* The scene a frame later. Of each six minutes in two windows in turn: typing for half a minute, then reading; reading;
+ * scrolling a line now and then; a still screen; looking from one window to the other and back; a still screen. The
+ * pointer wanders now and then. */
 static bool step(scene *s, int frame)
 {
-    static const int windows[] = {0, 0, 1, 1, 0, 1};
-    int second = frame / RATE, minute = second / 60, window = windows[minute % 6];
+    int second = frame / RATE, minute = second / 60, window = minute / 3 % 2;
     scene before = *s;
     if (frame % RATE == 0) {
-        if (window != s->window || (minute % 6 == 5 && second % 7 == 0)) { /* another window for a moment */
-            s->window = window == s->window ? 1 - window : window;
+        window = minute % 6 == 4 && second / 15 % 2 == 1 ? 1 - window : window;
+        if (window != s->window) {
+            s->window = window;
             s->version++;
         }
-        if (minute % 2 == 0 && second % 60 < 24 && second % 4 == 1) { /* a word is typed */
+        if (minute % 6 == 0 && second % 60 < 30 && second % 4 == 1) { /* a word is typed */
             s->typed[s->window]++;
             s->version++;
         }
-        if (minute % 3 == 2 && second % 60 > 20 && second % 9 == 0) { /* a line is scrolled */
+        if (minute % 6 == 2 && second % 12 == 5) { /* a line is scrolled */
             s->top[s->window]++;
             s->version++;
         }
     }
-    if (second % 15 < 4) { /* the pointer wanders */
+    if (second % 15 < 2) { /* the pointer wanders */
         s->x = 300 + frame * 7 % 900;
         s->y = 200 + frame * 3 % 600;
     }
@@ -95,7 +97,8 @@ static void make(const char *path, int seconds, int *versions)
         }
         before = now;
         if (frame % (int)(INTERVAL * RATE) == 0)
-            versions[frame / (int)(INTERVAL * RATE)] = now.version;
+            versions[frame / (int)(INTERVAL * RATE)] =
+                (now.top[now.window] * 1000 + now.typed[now.window]) * 2 + now.window;
     }
     video_end(&maker);
     es_image_free(&pages[0].image);
@@ -179,7 +182,7 @@ int main(int argc, char **argv)
         return 0;
     }
     char path[64] = "/tmp/escriba-bench-XXXXXX.mkv";
-    int minutes = argc > 1 ? atoi(argv[1]) : 5, fd = argc > 2 ? -1 : mkstemps(path, 4);
+    int minutes = argc > 1 ? atoi(argv[1]) : 6, fd = argc > 2 ? -1 : mkstemps(path, 4);
     const char *where = argc > 2 ? argv[2] : path;
     int *versions = calloc((size_t)(minutes < 1 ? 1 : minutes) * 6 + 1, sizeof *versions);
     if (minutes < 1 || versions == NULL || (argc <= 2 && fd < 0)) {

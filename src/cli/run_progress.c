@@ -66,8 +66,11 @@ static void show_line(es_run_progress *p, const es_run_counts *c, double elapsed
         ADD(", %zu known", c->before);
     if (c->failed > 0)
         ADD(", %zu failed", c->failed);
-    if (c->asked > 0)
-        ADD("  %.2f s each", elapsed / (double)c->asked);
+    double rate = elapsed > 0 ? (double)(c->asked + c->reused) / elapsed : 0;
+    if (c->asked > 0 && rate >= 1)
+        ADD("  %.1f a second", rate);
+    else if (c->asked > 0 && rate > 0)
+        ADD("  %.1f s each", 1 / rate);
     if (left > 0)
         ADD("  %s left", es_human_seconds(left, time));
     if (c->activity != NULL && *c->activity != '\0')
