@@ -282,7 +282,7 @@ static void a_server_that_hangs_costs_little_and_one_that_wakes_is_used(void **s
 {
     (void)state;
     char endpoints[1000];
-    result r = {.answer_seconds = 1};
+    result r = {.answer_seconds = 3};
     describe(parts("coma pace100w", endpoints, sizeof endpoints), 60, 4, &r);
     all_good(&r, 60);
     assert_in_range(chats_of("coma"), 1, 2); /* after the first it is probed, in vain, and gets no frame */

@@ -200,7 +200,7 @@ static void passing_faults_cost_no_frame(void **state)
     static const char *const faults[] = {"cut", "reset", "noend", "429", "500", "503", "inband"};
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         all_but(faults[i], 0, NULL);
-    five_frames((plan){.backend = "openai", .how = "stall", .answer = 2}, 0, NULL);
+    five_frames((plan){.backend = "openai", .how = "stall", .answer = 4}, 0, NULL);
 }
 
 static void one_bad_frame_never_costs_the_others(void **state)
@@ -216,8 +216,8 @@ static void one_bad_frame_never_costs_the_others(void **state)
     all_but("endless", 1, "more than");
     all_but("forever", 1, "429");
     /* The clocks are the same for both. They are slow: the other frames must pass them on a busy machine too. */
-    five_frames((plan){.backend = "ollama", .how = "silent", .answer = 2}, 1, "no answer in 2 s");
-    five_frames((plan){.backend = "openai", .how = "drip", .total = 4}, 1, "no whole answer in 4 s");
+    five_frames((plan){.backend = "ollama", .how = "silent", .answer = 4}, 1, "no answer in 4 s");
+    five_frames((plan){.backend = "openai", .how = "drip", .total = 6}, 1, "no whole answer in 6 s");
 }
 
 /* --- what ends a run --- */
