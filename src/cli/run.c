@@ -15,6 +15,7 @@
 #include "cli/inputs.h"
 #include "cli/session_out.h"
 #include "intelligence/prompts.h"
+#include "session/shots.h"
 #include "session/video.h"
 
 enum {
@@ -391,6 +392,29 @@ static void tell_where(const es_choice *choice, const char *what)
         es_complain("%s go to %s at %s", what, choice->backend, choice->endpoint);
 }
 
+/* Before the store learns of it: what is no recording shall not be listed. */
+static es_status look_at(run *r, es_error *err)
+{
+    if (es_dir_exists(r->path)) {
+        es_shot_files files;
+        ES_TRY(es_shots_list(&files, r->path, es_name_seconds, err));
+        size_t count = files.count;
+        es_shots_free(&files);
+        if (count == 0 && !r->o->follow)
+            return es_fail(err, ES_ERR_IO, "%s: no pictures in this directory (.png, .jpg, .jpeg, .webp)", r->path);
+        return ES_OK;
+    }
+    es_video *video;
+    es_video_info info;
+    if (r->o->follow)
+        return es_fail(err, ES_ERR_ARGUMENT, "%s: only a directory of screenshots can be followed", r->path);
+    ES_TRY(es_video_open(&video, r->path, 1, err));
+    es_video_tell(video, &info);
+    es_video_close(video);
+    r->recording.seconds = info.seconds;
+    return ES_OK;
+}
+
 static es_status prepare(run *r, es_error *err)
 {
     char how[2][160], *noted = NULL;
@@ -411,14 +435,7 @@ static es_status prepare(run *r, es_error *err)
     w->sampling.thumbnails = true;
     w->sampling.seconds_of = es_name_seconds;
     ES_TRY(prepare_redaction(r, err));
-    if (!es_dir_exists(r->path)) { /* before the store learns of it: what is no recording shall not be listed */
-        es_video *video;
-        es_video_info info;
-        ES_TRY(es_video_open(&video, r->path, 1, err));
-        es_video_tell(video, &info);
-        es_video_close(video);
-        r->recording.seconds = info.seconds;
-    }
+    ES_TRY(look_at(r, err));
     ES_TRY(es_store_recording(r->store, &r->recording, err));
     w->recording = r->recording.id;
     ES_TRY(find_method(r->store, r->settings, r->choice.model != NULL ? r->choice.model : r->choice.backend, &w->method,

@@ -310,6 +310,10 @@ static es_status take(pass *p, es_shot *shot, es_error *err)
         const es_kept *kept = &p->before.kept[was_done(p, shot->at_ms)];
         m.frame = kept->frame;
         p->w->counts.before += !p->filling || kept->filled;
+        if (kept->filled && !p->filling) { /* a finer interval came upon what once filled a gap */
+            es_sample beat = {.recording = p->w->recording, .at_ms = shot->at_ms};
+            ES_TRY(es_store_frame(p->w->store, &beat, &m.frame, err));
+        }
         return add_mark(p, m, err);
     }
     es_sample sample = {.recording = p->w->recording,

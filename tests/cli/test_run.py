@@ -199,6 +199,19 @@ class Box(Run):
                     for b in told["blocks"] for p in script if b["activity"] == p["activity"])
         self.assertGreaterEqual(right / script[-1]["end"], self.time)
         self.assertAlmostEqual(sum(subject["seconds"] for subject in told["subjects"]), told["seconds"], places=1)
+        self.samples_between_blocks_change_no_other_sample(told)
+
+    def samples_between_blocks_change_no_other_sample(self, told):
+        without = json.loads(self.run_escriba(
+            "run", RECORDING, "--model", self.model, "--store", self.path("unfilled.db"), "--quiet", "--gap-fill", "0",
+            "--format", "json").stdout)["observations"]
+        times = {o["timestamp"]: o for o in told["observations"]}
+        for one in without:
+            self.assertEqual(times[one["timestamp"]]["description"], one["description"])
+        between = sorted(set(times) - {o["timestamp"] for o in without})
+        self.assertTrue(between and len(between) <= 3 * 12, between)
+        starts = [block["start"] for block in told["blocks"]]
+        self.assertTrue(any(at in between for at in starts), (starts, between))
 
 
 class Directories(Run):
@@ -315,8 +328,6 @@ class Interrupted(Run):
             if os.path.exists(self.store + left):
                 os.remove(self.store + left)
         dice = random.Random(7)
-        began = time.time()
-        subprocess.run([self.program(), "--version"], check=True, stdout=subprocess.DEVNULL)
         kills = int(os.environ.get("ESCRIBA_KILLS", "6"))
         for _ in range(kills):
             process = self.start(SAMPLE, "--quiet", "--format", "json", "--batch", "2")
@@ -325,7 +336,6 @@ class Interrupted(Run):
             except subprocess.TimeoutExpired:
                 process.kill()
             process.communicate()
-        self.assertLess(time.time() - began, 300)
         self.assertEqual(self.go(SAMPLE, "--quiet", "--format", "json").stdout, whole)
         self.assertEqual(len(self.observations()), FRAMES)
         self.assertEqual(self.rows("PRAGMA integrity_check"), [("ok",)])
@@ -349,6 +359,9 @@ class Refused(Run):
         self.one_line(self.go(self.path("empty.mp4")), 1, "empty")
         self.one_line(self.go(self.path("text.mp4")), 1, "whole video")
         self.one_line(self.go(self.path("none.mp4")), 1, "No such file")
+        os.mkdir(self.path("nothing"))
+        self.one_line(self.go(self.path("nothing")), 1, "no pictures")
+        self.one_line(self.go(SAMPLE, "--follow"), 2, "only a directory")
         self.one_line(self.go(), 2, "which recording")
         self.one_line(self.go("a", "b"), 2, "one recording")
         self.one_line(self.go(SAMPLE, "--format", "pdf"), 2, "pdf")

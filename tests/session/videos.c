@@ -50,6 +50,8 @@ void video_begin(video_maker *m, const char *path, const video_kind *kind)
     }
     if (kind->preset != NULL)
         av_opt_set(m->codec->priv_data, "preset", kind->preset, 0);
+    if (kind->codec != NULL && strcmp(kind->codec, "libx265") == 0)
+        av_opt_set(m->codec->priv_data, "x265-params", "log-level=none", 0); /* it talks on stderr otherwise */
     if ((m->file->oformat->flags & AVFMT_GLOBALHEADER) != 0)
         m->codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     good(avcodec_open2(m->codec, codec, NULL), "open the encoder");
