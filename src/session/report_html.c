@@ -30,7 +30,8 @@ static const char style[] =
     "overflow-wrap:anywhere}"
     ".card h3{font-size:1rem;margin:0 0 .2rem}.card ul{margin:.4rem 0 0;padding-left:1.1rem;font-size:.92rem}\n"
     ".row{display:grid;grid-template-columns:9rem 1fr 5rem;gap:.7rem;align-items:center;font-size:.92rem;"
-    "margin:.25rem 0}.row>span{overflow-wrap:anywhere}.row i{display:block;height:.7rem;border-radius:4px;"
+    "margin:.25rem 0}.row>span{overflow-wrap:anywhere}.row>.soft{white-space:nowrap}.row "
+    "i{display:block;height:.7rem;border-radius:4px;"
     "background:var(--coding);min-width:2px}\n"
     ".block{display:flex;gap:1rem;border-top:1px solid var(--line);padding:.8rem 0;scroll-margin-top:1rem}"
     ".block:target{background:color-mix(in srgb,var(--coding) 10%,transparent)}"
@@ -46,7 +47,7 @@ static const char style[] =
     "tr[hidden]{display:none}tr.again td{opacity:.6}td a,.card a{color:inherit;text-decoration-color:var(--line)}"
     ".find{display:flex;gap:1rem;align-items:center}.find .soft{white-space:nowrap;min-width:5.5rem}\n"
     "@media(max-width:40rem){.block img{width:96px}td:nth-child(4){display:none}.row{grid-template-columns:6rem 1fr "
-    "4rem}}\n";
+    "5.2rem}}\n";
 
 static const char script[] =
     "const box=document.getElementById('find'),rows=[...document.querySelectorAll('#seen tr')],"
