@@ -422,7 +422,8 @@ static es_status add_token(const es_engine *e, es_sequence *s, int32_t id, bool 
 }
 
 /* How the tokens of what must come next are cut is the tokenizer's choice; the last one might have been longer with
- * what follows, so the model is asked for it. */
+ * what follows, so the model is asked for it. What must come may begin or end within a character, or be in another
+ * normal form than the tokenizer writes: tokens are taken only as far as they say those bytes. */
 es_status es_sequence_take_forced(es_engine *e, es_sequence *s, es_error *err)
 {
     es_str bytes = {0};
@@ -430,12 +431,18 @@ es_status es_sequence_take_forced(es_engine *e, es_sequence *s, es_error *err)
     es_status status = es_matcher_forced(s->request.generation.matcher, s->match, &bytes, err);
     if (status == ES_OK && bytes.length > 0)
         status = es_tokenizer_encode(e->model->tokenizer, bytes.data, bytes.length, false, &ids, err);
-    size_t left = (size_t)s->budget - s->ids.count;
+    size_t left = (size_t)s->budget - s->ids.count, at = 0;
     size_t most = ids.count > 0 ? ids.count - 1 : 0;
     most = most < ES_AHEAD ? most : ES_AHEAD;
     most = most < left ? most : left - (left > 0);
-    for (size_t i = 0; status == ES_OK && i < most; i++)
+    for (size_t i = 0; status == ES_OK && i < most; i++) {
+        size_t n = 0;
+        const char *token = es_tokenizer_bytes(e->model->tokenizer, ids.items[i], &n);
+        if (token == NULL || n == 0 || n > bytes.length - at || memcmp(token, bytes.data + at, n) != 0)
+            break;
+        at += n;
         status = add_token(e, s, ids.items[i], true, err);
+    }
     es_ids_free(&ids);
     es_str_free(&bytes);
     return status;

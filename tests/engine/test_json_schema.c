@@ -17,7 +17,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/engine.h"
 #include "engine/json_schema.h"
+#include "fixture.h"
 
 #define SCHEMAS 1000
 #define ANSWERS 10 /* of each */
@@ -418,6 +420,94 @@ static void ten_thousand_random_answers_validate(void **state)
     assert_true(longest > 200);
 }
 
+/* --- the same through a model: random weights, drawn at random --- */
+
+#define PAIRS 1000 /* of schema and seed; ESCRIBA_PAIRS changes it */
+#define AT_ONCE 8
+
+typedef struct pair {
+    json_t *schema;
+    es_grammar *g;
+    es_matcher *m;
+    int32_t budget;
+    bool finished, cut;
+} pair;
+
+static void check_pair(void *context, const es_answer *answer)
+{
+    pair *p = context;
+    p->finished = true;
+    p->cut = answer->truncated;
+    char *shown = json_dumps(p->schema, 0);
+    if (answer->status != ES_OK)
+        fail_msg("%s\n%s", answer->error.message, shown);
+    if ((int32_t)answer->id_count > p->budget)
+        fail_msg("%zu tokens of %d", answer->id_count, p->budget);
+    /* What could be ended within the budget is; only what could not be is cut, and says so. */
+    if (p->cut && es_matcher_distance(p->m, es_matcher_start(p->m)) <= p->budget)
+        fail_msg("cut at %d tokens\n%s\nwrote\n%s", p->budget, shown, answer->text);
+    root_schema = p->schema;
+    json_t *v = p->cut ? NULL : json_loads(answer->text, JSON_DECODE_ANY, NULL);
+    if (!p->cut && (v == NULL || !valid(v, p->schema)))
+        fail_msg("%s\nwrote\n%s", shown, answer->text);
+    json_decref(v);
+    free(shown);
+}
+
+static void ask_pair(es_engine *e, const es_lexicon *words, const fixture_prompt *prompt, uint64_t seed, pair *p)
+{
+    es_error err;
+    *p = (pair){.schema = random_root(), .budget = (int32_t)(below(8) == 0 ? 1 + below(20) : 20 + below(180))};
+    if (es_json_schema_grammar(&p->g, p->schema, &err) != ES_OK || es_matcher_create(&p->m, p->g, words, &err) != ES_OK)
+        fail_msg("%s", err.message);
+    es_request request = {.prompt = {prompt->messages, prompt->message_count, prompt->pictures, prompt->picture_count},
+                          .generation = {.max_tokens = p->budget, .matcher = p->m},
+                          .context = p,
+                          .finished = check_pair};
+    es_sampling_init(&request.generation.sampling);
+    request.generation.sampling.temperature = 1.0f;
+    request.generation.sampling.seed = seed;
+    if (es_engine_add(e, &request, NULL, &err) != ES_OK)
+        fail_msg("%s", err.message);
+}
+
+static void answers_of_a_model_validate_for_all_schemas_and_seeds(void **state)
+{
+    (void)state;
+    static fixture f;
+    static fixture_prompt prompt;
+    es_error err;
+    es_engine *e;
+    es_lexicon *words;
+    const char *wanted = getenv("ESCRIBA_PAIRS");
+    int pairs = wanted != NULL ? atoi(wanted) : PAIRS, cut = 0;
+    fixture_open(&f, "sharded-bf16", es_cpu_best_isa());
+    fixture_prompt_get(&prompt, &f, 0);
+    es_engine_options options = {.batch = AT_ONCE};
+    assert_int_equal(es_engine_create(&e, f.model, &options, &err), ES_OK);
+    assert_int_equal(es_lexicon_create(&words, f.model->tokenizer, f.model->config.text.vocab, &err), ES_OK);
+    for (int i = 0; i < pairs; i += AT_ONCE) {
+        pair now[AT_ONCE];
+        bool idle = false;
+        for (int k = 0; k < AT_ONCE; k++)
+            ask_pair(e, words, &prompt, (uint64_t)(i + k), &now[k]);
+        while (!idle)
+            assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+        for (int k = 0; k < AT_ONCE; k++) {
+            assert_true(now[k].finished);
+            cut += now[k].cut;
+            es_matcher_free(now[k].m);
+            es_grammar_free(now[k].g);
+            json_decref(now[k].schema);
+        }
+    }
+    print_message("%d pairs, %d cut and said so\n", pairs, cut);
+    assert_true(cut > 0 && cut < pairs / 2);
+    es_lexicon_free(words);
+    es_engine_free(e);
+    fixture_close(&f);
+}
+
 /* --- particular schemas --- */
 
 static es_status build(const char *text, es_grammar **g, es_error *err)
@@ -638,6 +728,7 @@ int main(void)
         cmocka_unit_test(any_object_is_an_object),
         cmocka_unit_test(saved_fuzz_cases_hold),
         cmocka_unit_test(ten_thousand_random_answers_validate),
+        cmocka_unit_test(answers_of_a_model_validate_for_all_schemas_and_seeds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
