@@ -113,10 +113,10 @@ class Order(common.Server):
         self.assertEqual([code for code, _, _ in results], [200, 200])
 
     def test_what_all_requests_may_come_to_is_bounded(self):
-        process = self.with_server("--token-budget", "2000")
+        process = self.with_server("--token-budget", "500")
         results = []
-        first = self.long_request(process, 3000, results)  # the only one is always taken
-        self.wait_for(lambda: self.metric("tokens_promised", process) >= 3000 or results)
+        first = self.long_request(process, 800, results)  # the only one is always taken
+        self.wait_for(lambda: self.metric("tokens_promised", process) >= 800 or results)
         status, headers, data = self.send("POST", "/v1/chat/completions", {
             "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}, process=process)
         first.join()
@@ -148,9 +148,9 @@ class Order(common.Server):
         self.assertEqual(self.metric("kv_pages_used", process), 0)
 
     def test_sigterm_finishes_what_is_under_way(self):
-        process = self.with_server()
+        process = self.with_server("--drain", "110")
         results = []
-        thread = self.long_request(process, 1500, results, stream=True)
+        thread = self.long_request(process, 800, results, stream=True)
         self.wait_for(lambda: self.metric("running", process) == 1 or results)
         process.send_signal(signal.SIGTERM)
         thread.join()
