@@ -161,6 +161,7 @@ es_status es_asking_file(es_asking *a, es_error *err)
     if (t->sampling.temperature > 0 && !a->has_seed) /* another answer each time, unless a seed is named */
         t->sampling.seed = es_hash_key().a;
     es_ticket_seal(t);
+    t->streamed = a->stream;
     json_decref(a->body);
     a->body = NULL;
     es_exchange_forget_body(a->x);

@@ -149,15 +149,6 @@ static bool wait_until(es_ticket *t, double until)
     return true;
 }
 
-bool es_ticket_wait(es_ticket *t, size_t i, size_t seen, double until)
-{
-    const es_reply *r = &t->replies[i];
-    while (r->ready <= seen && !r->done && !t->finished)
-        if (!wait_until(t, until))
-            return false;
-    return true;
-}
-
 bool es_ticket_wait_any(es_ticket *t, const size_t *seen, const bool *told, double until)
 {
     for (;;) {
@@ -234,7 +225,8 @@ bool es_reply_add(es_reply *r, const char *piece)
     es_ticket *t = r->ticket;
     pthread_mutex_lock(&t->lock);
     bool more = add_piece(r, piece, strlen(piece));
-    pthread_cond_broadcast(&t->changed);
+    if (t->streamed)
+        pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
     return more;
 }

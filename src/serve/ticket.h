@@ -70,7 +70,8 @@ typedef struct es_ticket {
     size_t image_count, image_capacity;
     int32_t max_tokens;
     es_sampling sampling;
-    bool scored; /* tokens are told with their likelihood */
+    bool streamed; /* its maker writes each piece out; else it is woken when a reply is whole */
+    bool scored;   /* tokens are told with their likelihood */
     int32_t best_count;
     int32_t choices; /* 1 to ES_MAX_CHOICES; each with the next seed */
     char **stops;
@@ -110,10 +111,8 @@ size_t es_ticket_bytes(const es_ticket *ticket); /* of its pictures */
 /* To be called when nothing more is added: messages can be read. */
 void es_ticket_seal(es_ticket *ticket);
 
-/* Waits until reply `i` has more than `seen` bytes ready or is done, or the ticket finished, or `until` (es_now) has
- * passed. Called and returns with the lock held. False: time is up. */
-bool es_ticket_wait(es_ticket *ticket, size_t i, size_t seen, double until);
-/* Waits for any reply: more bytes than seen[i] ready, or done and not told[i]. Same rules. */
+/* Waits until any reply has more bytes ready than seen[i] (of a streamed ticket), or is done and not told[i], or the
+ * ticket is finished, or `until` (es_now) has passed. Called and returns with the lock held. False: time is up. */
 bool es_ticket_wait_any(es_ticket *ticket, const size_t *seen, const bool *told, double until);
 /* Waits until it is finished; takes the lock itself. False: time is up. */
 bool es_ticket_wait_finished(es_ticket *ticket, double until);
