@@ -470,12 +470,20 @@ static void on_completed(void *context, struct MHD_Connection *mhd, void **slot,
     *slot = NULL;
 }
 
-/* The library's own complaints are about clients, and go nowhere. */
-static void ignore(void *context, const char *format, va_list arguments)
+/* The library's own complaints are about clients, and go nowhere; but what it answers by itself, to headers that it
+ * does not take, is counted: nobody else hears of it. */
+static void on_complaint(void *context, const char *format, va_list arguments)
 {
-    (void)context;
-    (void)format;
-    (void)arguments;
+    es_server *s = context;
+    static const char known[] = "Error processing request (HTTP response code is %u";
+    if (strncmp(format, known, sizeof known - 1) != 0)
+        return;
+    unsigned code = va_arg(arguments, unsigned);
+    pthread_mutex_lock(&s->lock);
+    s->counts.refused_headers++;
+    if (code >= 100 && code < 600)
+        s->counts.codes[code / 100]++;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* --- life --- */
@@ -503,7 +511,7 @@ es_status es_server_start(es_server **server, const es_server_options *options, 
     if (s->watching)
         s->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
                                          MHD_USE_ERROR_LOG | MHD_USE_ITC,
-                                     0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, ignore, NULL,
+                                     0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_complaint, s,
                                      MHD_OPTION_LISTEN_SOCKET, o->fd, MHD_OPTION_CONNECTION_LIMIT, o->connections,
                                      MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
                                      on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,

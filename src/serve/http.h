@@ -31,7 +31,7 @@ typedef struct es_server_options {
 typedef struct es_http_counts {
     int64_t connections, open, requests, in_flight;
     int64_t codes[6]; /* by hundreds: [2] is 2xx */
-    int64_t refused_host, refused_origin, refused_key, refused_body;
+    int64_t refused_host, refused_origin, refused_key, refused_body, refused_headers;
     int64_t body_bytes;     /* of requests being read now */
     int64_t too_slow, left; /* connections closed because they took too long; clients that left before their answer */
 } es_http_counts;

@@ -55,10 +55,11 @@ static void first_text_histogram(es_str *out, const es_worker_status *s)
                          (long long)s->answered, s->first_seconds, (long long)s->answered);
 }
 
-static void http_metrics(es_str *out, const es_http_counts *c)
+static void http_metrics(es_str *out, const es_http_counts *c, int64_t files, int64_t pictures)
 {
-    static const char *const reasons[] = {"host", "origin", "key", "body", "slow"};
-    const int64_t counts[] = {c->refused_host, c->refused_origin, c->refused_key, c->refused_body, c->too_slow};
+    static const char *const reasons[] = {"host", "origin", "key", "headers", "body", "slow", "file", "picture"};
+    const int64_t counts[] = {c->refused_host, c->refused_origin, c->refused_key, c->refused_headers,
+                              c->refused_body, c->too_slow,       files,          pictures};
     es_str_append(out, "# HELP escriba_http_responses_total Answers by class of code.\n"
                        "# TYPE escriba_http_responses_total counter\n");
     for (int i = 1; i < 6; i++)
@@ -77,6 +78,7 @@ es_status es_metrics(es_exchange *x, es_error *err)
 {
     es_worker_status s;
     es_http_counts c;
+    int64_t files, pictures;
     es_str *out = &x->out;
     es_worker_get_status(es_server_options_of(x->server)->worker, &s);
     es_server_get_counts(x->server, &c);
@@ -111,7 +113,8 @@ es_status es_metrics(es_exchange *x, es_error *err)
     metric(out, "model_loaded", "gauge", "1 when a model is in memory.", s.model[0] != '\0');
     metric(out, "model_loads_total", "counter", "Models loaded.", (double)s.loads);
     metric(out, "resident_bytes", "gauge", "Memory of the process.", (double)resident_bytes());
-    http_metrics(out, &c);
+    es_picture_door_counts(es_server_options_of(x->server)->door, &files, &pictures);
+    http_metrics(out, &c, files, pictures);
     x->type = "text/plain; version=0.0.4; charset=utf-8";
     return es_str_check(out, err);
 }

@@ -27,6 +27,23 @@ void es_picture_door_close(es_picture_door *door)
     pthread_mutex_destroy(&door->lock);
 }
 
+void es_picture_door_counts(es_picture_door *door, int64_t *files, int64_t *pictures)
+{
+    pthread_mutex_lock(&door->lock);
+    *files = door->refused_files;
+    *pictures = door->refused_pictures;
+    pthread_mutex_unlock(&door->lock);
+}
+
+/* Whether a picture is given by its place, not by its content. "/9j/" begins every JPEG in base64. */
+static bool is_place(const es_picture_door *door, const char *given)
+{
+    return strncasecmp(given, "file:", 5) == 0 ||
+           (strncasecmp(given, "data:", 5) != 0 &&
+            (door->any_file || (given[0] == '/' && strlen(given) < PATH_MAX && door->allowed_count > 0 &&
+                                strncmp(given, "/9j/", 4) != 0)));
+}
+
 es_status es_picture_rules(const es_picture_door *door, const char *dir, es_preprocess *rules, es_error *err)
 {
     ES_TRY(es_preprocess_open(rules, dir, err));
@@ -181,9 +198,7 @@ static es_status fetch(const es_picture_door *door, const char *given, unsigned 
         free(path);
         return status;
     }
-    /* "/9j/" begins every JPEG in base64, so a path is told by the file that is there. */
-    if (door->any_file ||
-        (given[0] == '/' && strlen(given) < PATH_MAX && door->allowed_count > 0 && strncmp(given, "/9j/", 4) != 0))
+    if (is_place(door, given))
         return read_file(door, given, bytes, size, err);
     return es_base64_decode(given, strlen(given), bytes, size, err);
 }
@@ -216,9 +231,12 @@ es_status es_picture_add(es_picture_door *door, const es_preprocess *rules, cons
     if (ticket->image_count >= ES_MAX_PICTURES)
         return es_fail(err, ES_ERR_LIMIT, "more than %d pictures in one request", ES_MAX_PICTURES);
     es_status status = fetch(door, given, &bytes, &size, err);
-    if (status != ES_OK)
-        return es_wrap(err, status, "%s", name);
     pthread_mutex_lock(&door->lock);
+    if (status != ES_OK) {
+        *(is_place(door, given) ? &door->refused_files : &door->refused_pictures) += 1;
+        pthread_mutex_unlock(&door->lock);
+        return es_wrap(err, status, "%s", name);
+    }
     while (door->busy >= AT_ONCE)
         pthread_cond_wait(&door->free, &door->lock);
     door->busy++;
@@ -226,6 +244,7 @@ es_status es_picture_add(es_picture_door *door, const es_preprocess *rules, cons
     status = shape(rules, bytes, size, name, &image, err);
     pthread_mutex_lock(&door->lock);
     door->busy--;
+    door->refused_pictures += status != ES_OK;
     pthread_cond_signal(&door->free);
     pthread_mutex_unlock(&door->lock);
     free(bytes);

@@ -16,14 +16,17 @@ typedef struct es_picture_door {
     int64_t max_pixels;   /* of what the model sees; 0: the model's own */
     char *const *allowed; /* directories, links resolved; files below them may be named */
     size_t allowed_count;
-    bool any_file;        /* the bridge: whoever may connect may read what this user may */
-    pthread_mutex_t lock; /* guards `busy`: so many are decoded at once, since a small file may hold a huge picture */
+    bool any_file; /* the bridge: whoever may connect may read what this user may */
+    pthread_mutex_t
+        lock; /* guards what follows: so many are decoded at once, since a small file may hold a huge picture */
     pthread_cond_t free;
     int busy;
+    int64_t refused_files, refused_pictures; /* paths that are not let through; pictures too large, damaged or none */
 } es_picture_door;
 
 void es_picture_door_open(es_picture_door *door);
 void es_picture_door_close(es_picture_door *door);
+void es_picture_door_counts(es_picture_door *door, int64_t *files, int64_t *pictures);
 
 /* How the pictures of a model are to be sized: its own rules with the door's cap. */
 es_status es_picture_rules(const es_picture_door *door, const char *dir, es_preprocess *rules, es_error *err);

@@ -91,11 +91,13 @@ class Guard(common.Server):
         for good in ("file://" + inside, "file://localhost" + inside, "file:" + inside, inside,
                      "file://" + urllib.parse.quote(inside).replace("in.png", "%69n.png")):
             self.chat(good, 200, self.open)
+        before = self.refused("file", self.open)
         for bad in (self.frames[0], self.allowed + "/../" + os.path.basename(self.frames[0]),
                     self.allowed + "/%2e%2e/" + os.path.basename(self.frames[0]), self.allowed + "/link.png",
                     self.allowed, self.allowed + "/none.png", "/etc/passwd", "/dev/zero", self.allowed + "x/in.png"):
             error = self.chat("file://" + bad, 400, self.open)["error"]["message"]
             self.assertNotIn("root:", error)
+        self.assertEqual(self.refused("file", self.open), before + 9)
 
     def test_keys(self):
         key = "correct horse battery staple"
@@ -135,11 +137,13 @@ class Guard(common.Server):
         chunks = b"Transfer-Encoding: chunked\r\n\r\n" + b"100000\r\n" + b" " * 0x100000 + b"\r\n100000\r\n"
         self.raw(head + chunks + b" " * 0x100000, self.open)
         self.assertEqual(self.refused("body", self.open), before + 2)
+        before = self.refused("headers", self.open)
         for bad in (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100000 + b"\r\n\r\n",
                     b"GET /" + b"z" * 100000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"):
             answer = self.raw(bad, self.open)
             self.assertTrue(answer == b"" or b" 4" in answer[:20], answer[:80])
         self.get("/health", process=self.open)
+        self.wait_for(lambda: self.refused("headers", self.open) == before + 2)
 
     def test_all_bodies_together_are_bounded(self):
         process = self.launch("--max-body", "3", "--max-bodies", "3")
@@ -205,8 +209,10 @@ class Guard(common.Server):
             data = b"".join(packer.compress(b"\0" * (width // 8 + 1)) for _ in range(rows)) + packer.flush()
             return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
                                     + chunk(b"IDAT", data) + chunk(b"IEND", b"")).decode()
+        before = self.refused("picture")
         for picture in (bomb(50000, 50000, 2000), bomb(2**31 - 1, 2**31 - 1, 0), bomb(8000, 5000, 5000)):
             self.chat("data:image/png;base64," + picture, 400)
+        self.assertEqual(self.refused("picture"), before + 3)
         many = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + self.picture()}}] * 65
         self.post("/v1/chat/completions", {"messages": [{"role": "user", "content": many}]}, 400)
 
