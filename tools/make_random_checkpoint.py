@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a Qwen3-VL model directory with random weights: what a published one looks like, down to names and sizes.
 
-    tools/make_random_checkpoint.py OUT_DIR [--size 2b|4b|8b|tiny] [--seed N] [--tied | --untied]
+    tools/make_random_checkpoint.py OUT_DIR [--size 2b|4b|8b|small|tiny] [--seed N] [--tied | --untied]
                                     [--quant-bits 4|5|6|8 [--quant-group 32|64|128]]
 
 The weights mean nothing; they are small enough that activations stay finite, so that loading, memory and speed can be
@@ -27,6 +27,7 @@ SIZES = {
     "2b": dict(text=(2048, 28, 16, 8, 128, 6144), vision=(1024, 24, 16, 4096, [5, 11, 17]), tied=True),
     "4b": dict(text=(2560, 36, 32, 8, 128, 9728), vision=(1024, 24, 16, 4096, [5, 11, 17]), tied=True),
     "8b": dict(text=(4096, 36, 32, 8, 128, 12288), vision=(1152, 27, 16, 4304, [8, 16, 24]), tied=False),
+    "small": dict(text=(512, 4, 4, 2, 128, 1024), vision=(256, 6, 4, 512, [1, 2, 3]), tied=True),  # whole vocabulary
     "tiny": dict(text=(128, 4, 4, 2, 32, 256), vision=(64, 4, 2, 128, [1, 2]), tied=True),
 }
 

@@ -105,6 +105,7 @@ def run_all(args, server, folder, work):
     ours = ask_ours(args, folder, work)
     base = [args.escriba, "describe", folder, "--backend", args.backend, "--endpoint", args.url, "--max-tokens", "100",
             "--frame-width", WIDTH] + (["--model", args.model] if args.model else [])
+    base += ["--temperature", "1", "--top-k", "1000"] if args.random else []
     out = os.path.join(work, "plain.jsonl")
     began = time.time()
     subprocess.run([*base, "--output", out], check=True)
@@ -147,6 +148,7 @@ def main():
     for flag in ("--escriba", "--backend", "--url", "--probe"):
         parser.add_argument(flag, required=True)
     parser.add_argument("--model")
+    parser.add_argument("--random", action="store_true", help="its weights are random: sampled, since greedily it repeats itself")
     parser.add_argument("--native", help="the directory of the same checkpoint")
     parser.add_argument("--prepare")
     parser.add_argument("server", nargs="+")
