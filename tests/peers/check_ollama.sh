@@ -45,7 +45,8 @@ judge="--native $model"
 if [ -z "$model" ]; then
     python3 "$root/tools/make_random_checkpoint.py" "$work/random" --size small > "$work/log"
     python3 "$root/bench/peers/dress.py" "$work/random" "$work/dressed"
-    model=$work/dressed
+    cp -RL "$work/dressed" "$work/model" # Ollama follows no link out of the directory
+    model=$work/model
     judge=--random
 fi
 cat > "$work/Modelfile" <<END
