@@ -11,12 +11,13 @@
 #include "intelligence/prompts.h"
 #include "intelligence/record_grammar.h"
 
-enum { FLAG_AT_ONCE, FLAG_TOKENS, FLAG_SIZE, FLAG_CACHES, FLAG_CSV, FLAG_SVG, FLAG_PROMPT };
+enum { FLAG_AT_ONCE, FLAG_TOKENS, FLAG_SIZE, FLAG_CACHES, FLAG_BUSY, FLAG_CSV, FLAG_SVG, FLAG_PROMPT };
 static const es_flag flags[] = {
     {"--at-once", "N,N,...", "frames at once, one run each (8); 1,2,4,8,16,32 makes a curve"},
     {"--tokens", "N", "tokens each frame's answer has (64)"},
     {"--size", "WxH", "of the frames, where none are given (1024x576)"},
     {"--caches", NULL, "take the frames as a recording: with each cache on and off"},
+    {"--busy", NULL, "also put questions to an engine that has 32 frames to describe: how soon, at what cost"},
     {"--csv", "FILE", "write the figures there, too"},
     {"--svg", "FILE", "write the curve of frames a second there"},
     {"--prompt", "TEXT", "the question put to each frame instead of escriba's own"},
@@ -196,10 +197,12 @@ static es_status write_file(const char *path, void (*fill)(es_str *, const es_be
     return status;
 }
 
-static es_status report(const es_bench_result *b, es_error *err)
+static es_status report(const es_bench_result *b, const es_bench_busy *busy, es_error *err)
 {
     es_str text = {0};
     es_bench_table(&text, b);
+    if (b->options->busy)
+        es_bench_busy_table(&text, busy);
     es_status status = es_str_check(&text, err);
     if (status == ES_OK && !es_print(es_str_text(&text)))
         status = ES_ERR_IO;
@@ -214,6 +217,7 @@ static es_status measure(es_bench_result *b, const es_settings *settings, es_err
     const es_bench_options *o = b->options;
     es_device *device = (es_device *)b->model->device;
     es_bench_frames frames = {0};
+    es_bench_busy busy = {0};
     long long most = 1;
     for (size_t i = 0; i < o->points; i++)
         most = o->at_once[i] > most ? o->at_once[i] : most;
@@ -222,11 +226,13 @@ static es_status measure(es_bench_result *b, const es_settings *settings, es_err
     ES_TRY(es_bench_frames_load(&frames, o, &b->model->preprocess, (size_t)most, err));
     b->frames = &frames;
     es_status status = o->caches ? run_caches(b, err) : run_points(b, err);
+    if (status == ES_OK && o->busy)
+        status = es_bench_measure_busy(b, &busy, err);
     b->peak_memory = peak_memory(); /* before the peaks take some of their own */
     for (int i = 0; i < 3 && status == ES_OK; i++)
         status = es_cpu_peaks(device, &b->peaks, err);
     if (status == ES_OK)
-        status = report(b, err);
+        status = report(b, &busy, err);
     es_bench_frames_free(&frames);
     return status;
 }
@@ -304,6 +310,9 @@ static int read_flag(void *context, size_t index, const char *value)
         return read_size(o, value) ? ES_EXIT_OK : bad_value("--size", value, "WIDTHxHEIGHT, each from 32 to 8192");
     case FLAG_CACHES:
         o->caches = true;
+        break;
+    case FLAG_BUSY:
+        o->busy = true;
         break;
     case FLAG_CSV:
         o->csv = value;

@@ -14,6 +14,7 @@ typedef struct es_bench_options {
     size_t points;
     long long tokens, width, height;
     bool caches; /* the frames as a recording, with each cache on and off */
+    bool busy;   /* interactive requests to an engine that has frames to do */
     const char **files;
     size_t file_count, file_capacity;
 } es_bench_options;
@@ -49,6 +50,18 @@ typedef struct es_bench_result {
     es_bench_run *runs;
     size_t run_count;
 } es_bench_result;
+
+/* Interactive requests to an engine that describes frames; seconds. */
+typedef struct es_bench_busy {
+    size_t frames, asks;
+    double idle, busy, worst;    /* to the first token: on an idle engine, median and worst on a busy one */
+    double layer;                /* of the tower, one frame */
+    double alone, together, own; /* the frames alone, the frames with the questions, the questions alone */
+} es_bench_busy;
+
+/* --- bench_busy.c --- */
+es_status es_bench_measure_busy(const es_bench_result *result, es_bench_busy *busy, es_error *err);
+void es_bench_busy_table(es_str *out, const es_bench_busy *busy);
 
 /* --- bench_load.c --- */
 es_status es_bench_frames_load(es_bench_frames *frames, const es_bench_options *options, const es_preprocess *config,

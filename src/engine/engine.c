@@ -53,7 +53,7 @@ size_t es_most_guesses(const es_engine *e)
 
 static es_status create_parts(es_engine *e, es_error *err)
 {
-    size_t batch = (size_t)e->options.batch, ahead = e->options.no_drafts ? 0 : ES_DRAFT_MAX;
+    size_t batch = (size_t)e->options.batch + 1, ahead = e->options.no_drafts ? 0 : ES_DRAFT_MAX;
     size_t rows = batch * (1 + ES_AHEAD + ahead) + (size_t)e->options.prefill_chunk,
            picks = batch + 1 + es_most_guesses(e);
     e->logits = es_calloc(picks, (size_t)e->model->config.text.vocab * sizeof *e->logits);
@@ -252,13 +252,14 @@ static es_status try_known_answer(es_engine *e, es_sequence *s, bool *wait, es_e
     return ES_OK;
 }
 
-/* Starts queued sequences, in order, while the batch and the pages have room. */
+/* Starts queued sequences, in order, while the batch and the pages have room. A batch full of ordinary ones has a seat
+ * more for one with priority. */
 static void admit(es_engine *e)
 {
     int32_t active = 0;
     for (const es_sequence *s = e->first; s != NULL; s = s->next)
         active += under_way(s);
-    for (es_sequence *s = e->first; s != NULL && active < e->options.batch; s = s->next) {
+    for (es_sequence *s = e->first; s != NULL && active < e->options.batch + (s->request.priority > 0); s = s->next) {
         es_error own = {0};
         bool wait = false, admitted = false;
         if (s->stage != ES_STAGE_QUEUED)
@@ -312,7 +313,7 @@ static es_status work(es_engine *e, const es_cancel *cancel, es_error *err)
         return decoding ? es_pass_text(e, feed, true, cancel, err) : ES_OK;
     }
     if (feed->stage == ES_STAGE_VISION)
-        status = es_pass_vision(e, feed, es_now() + left, cancel, err);
+        status = es_pass_vision(e, feed, patient ? INFINITY : 0.0, cancel, err);
     else
         status = es_pass_text(e, feed, decoding && !patient, cancel, err);
     if (status == ES_OK || status == ES_ERR_CANCELLED)

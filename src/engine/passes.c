@@ -95,11 +95,12 @@ static es_status add_decoding(es_engine *e, pass *p, es_error *err)
 
 #define FEWEST_ROWS 16 /* of a prompt, however slow they are */
 
-/* How much of the prompt goes into this pass; under the latency policy no more than others may wait for their row. */
-static int64_t chunk_of(const es_engine *e, const es_sequence *s, bool shared)
+/* How much of the prompt goes into this pass; under the latency policy no more than others, who may come any moment, may
+ * wait for their row. */
+static int64_t chunk_of(const es_engine *e, const es_sequence *s)
 {
     int64_t left = es_sequence_total(s) - s->past, chunk = e->options.prefill_chunk;
-    if (shared && e->options.policy == ES_POLICY_LATENCY) {
+    if (e->options.policy == ES_POLICY_LATENCY) {
         double rows = e->row_seconds > 0 ? e->options.patience / e->row_seconds : (double)chunk / 4;
         rows = rows < FEWEST_ROWS ? FEWEST_ROWS : rows;
         chunk = rows < (double)chunk ? (int64_t)rows : chunk;
@@ -167,7 +168,7 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
         e->tower_seconds = 0;
     }
     if (feed != NULL && feed->stage == ES_STAGE_PREFILL) {
-        int64_t n = chunk_of(e, feed, p.parts > 0);
+        int64_t n = chunk_of(e, feed);
         feed->guess_count = 0;
         add_rows(e, &p, feed, feed->past, n, feed->past + n == es_sequence_total(feed));
     }

@@ -245,6 +245,61 @@ static void who_has_priority_overtakes(void **state)
     es_engine_free(e);
 }
 
+static void a_full_batch_has_a_seat_for_priority(void **state)
+{
+    const world *w = *state;
+    asked a[3];
+    es_engine_options options = no_caches;
+    options.policy = ES_POLICY_LATENCY;
+    options.batch = 1;
+    es_engine *e = make(w, &options);
+    es_engine_stats before = {0}, after;
+    es_error err;
+    bool idle;
+    must_ask(e, w, 0, 0, &a[0]);
+    while (before.decoded_rows == 0) {
+        assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+        es_engine_get_stats(e, &before);
+    }
+    must_ask(e, w, 1, 0, &a[1]);
+    must_ask(e, w, 2, 1, &a[2]);
+    while (a[0].finished == 0)
+        assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+    es_engine_get_stats(e, &after);
+    assert_int_equal(after.prefilled_rows - before.prefilled_rows, w->prompts[2].tokens); /* and not the ordinary one */
+    run_dry(e);
+    for (size_t i = 0; i < 3; i++)
+        check(w, &a[i]);
+    assert_true(a[2].order < a[1].order);
+    es_engine_free(e);
+}
+
+/* Whoever comes while a picture is encoded waits for a block of the tower, not for the picture. */
+static void a_step_of_latency_is_one_block_of_the_tower(void **state)
+{
+    const world *w = *state;
+    for (size_t k = 0; k < w->f.prompt_count; k++) {
+        asked a;
+        es_engine_options options = no_caches;
+        options.policy = ES_POLICY_LATENCY;
+        es_engine *e = make(w, &options);
+        es_engine_stats stats = {0};
+        es_error err;
+        bool idle;
+        int32_t steps = 0, pictures = (int32_t)w->prompts[k].picture_count;
+        must_ask(e, w, k, 0, &a);
+        while (stats.prefilled_rows == 0) {
+            assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+            es_engine_get_stats(e, &stats);
+            steps++;
+        }
+        assert_int_equal(steps, pictures * (w->f.model->config.vision.depth + 2) + 1); /* begun, blocks, merger */
+        run_dry(e);
+        check(w, &a);
+        es_engine_free(e);
+    }
+}
+
 static void a_hundred_requests_added_and_dropped_at_random(void **state)
 {
     const world *w = *state;
@@ -515,6 +570,8 @@ int main(void)
         cmocka_unit_test(a_second_question_about_a_picture_skips_the_tower),
         cmocka_unit_test(what_is_set_aside_goes_on_as_if_nothing_had_happened),
         cmocka_unit_test(who_has_priority_overtakes),
+        cmocka_unit_test(a_full_batch_has_a_seat_for_priority),
+        cmocka_unit_test(a_step_of_latency_is_one_block_of_the_tower),
         cmocka_unit_test(a_hundred_requests_added_and_dropped_at_random),
         cmocka_unit_test(whoever_is_being_answered_gets_a_token_between_two_blocks_of_the_tower),
         cmocka_unit_test(each_token_is_told_how_likely_it_was),
