@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
-"""How often a precision gives the same record as exact, over a folder of frames.
+"""How far a precision is from exact: how often it gives the same record over a folder of frames, or how far the final
+hidden state of one frame's prompt is off.
 
     bench/drift.py ESCRIBA MODEL FRAMES_DIR [--precision fast] [--max-tokens 200]
+    bench/drift.py ESCRIBA MODEL FRAME --hidden [--precision fast]
 
-Prints the share of frames whose whole answer is the same, and of those whose activity, apps and topics are. Python 3
-standard library only.
+Python 3 standard library only.
 """
 
 import argparse
+import array
 import json
+import math
 import pathlib
+import struct
 import subprocess
 import sys
+import tempfile
 
 
 def records(args, precision):
@@ -23,6 +28,37 @@ def records(args, precision):
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
+def tensor(path, name):
+    """A float32 tensor of a safetensors file: its rows as one array, and its shape."""
+    with open(path, "rb") as file:
+        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        start = file.tell()
+        first, last = head[name]["data_offsets"]
+        file.seek(start + first)
+        numbers = array.array("f")
+        numbers.frombytes(file.read(last - first))
+    return numbers, head[name]["shape"]
+
+
+def final_hidden(args, precision, folder):
+    question, dump = folder / "question.json", folder / f"{precision}.safetensors"
+    question.write_text(json.dumps([{"role": "user", "content": [
+        {"type": "image", "image": str(pathlib.Path(args.frames).resolve())},
+        {"type": "text", "text": "What is the user doing?"}]}]))
+    subprocess.run([args.escriba, "trace", args.model, "--messages", question, "--dump", dump, "--max-tokens", "0",
+                    "--precision", precision], stdout=subprocess.DEVNULL, check=True)
+    return tensor(dump, "text.norm")
+
+
+def hidden(args):
+    with tempfile.TemporaryDirectory() as folder:
+        exact, shape = final_hidden(args, "exact", pathlib.Path(folder))
+        other, _ = final_hidden(args, args.precision, pathlib.Path(folder))
+    off = math.sqrt(sum((a - b) ** 2 for a, b in zip(exact, other)) / sum(a * a for a in exact))
+    print(f"final hidden state {shape} of {pathlib.Path(args.frames).name}: {args.precision} is {100 * off:.2f} % off exact "
+          f"(relative L2); 3 % is allowed: {'holds' if off <= 0.03 else 'does not hold'}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("escriba")
@@ -30,7 +66,11 @@ def main():
     parser.add_argument("frames")
     parser.add_argument("--precision", default="fast")
     parser.add_argument("--max-tokens", type=int, default=200)
+    parser.add_argument("--hidden", action="store_true")
     args = parser.parse_args()
+    if args.hidden:
+        hidden(args)
+        return
     exact, other = records(args, "exact"), records(args, args.precision)
     n = len(exact)
     for what, keys in (("the whole record", ("description", "activity", "apps", "topics")),
