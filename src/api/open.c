@@ -19,7 +19,7 @@ typedef struct kept_options {
 
 static es_status open_local(es_intelligence **who, const escriba_options *o, es_error *err)
 {
-    es_cpu_options cpu = {0};
+    es_cpu_options cpu = {.exact_below = ES_EXACT_BELOW};
     if (o->model == NULL)
         return es_fail(err, ES_ERR_ARGUMENT, "options.model must name a model's directory");
     cpu.threads = (size_t)o->threads;

@@ -21,7 +21,8 @@ es_status es_find_model(const char *name, char **dir, es_error *err)
 es_status es_open_device(const es_settings *settings, es_device **device, es_error *err)
 {
     const char *name = es_settings_text(settings, ES_SETTING_ISA);
-    es_cpu_options options = {.threads = (size_t)es_settings_int(settings, ES_SETTING_THREADS)};
+    es_cpu_options options = {.threads = (size_t)es_settings_int(settings, ES_SETTING_THREADS),
+                              .exact_below = ES_EXACT_BELOW};
     es_precision_parse(es_settings_text(settings, ES_SETTING_PRECISION), &options.precision);
     if (strcmp(name, "auto") != 0)
         options.isa_given = es_isa_parse(name, &options.isa);

@@ -112,7 +112,7 @@ struct es_device {
     const es_device_ops *ops;
     const char *name;      /* "cpu", "mlx" */
     char detail[96];       /* "avx512 (VNNI, BF16), 2 threads" */
-    char layout[32];       /* of weights made ready: "panels 1 fast"; "": it works from the source itself */
+    char layout[48];       /* of weights made ready: "panels 1 fast"; "": it works from the source itself */
     size_t kv_number_size; /* bytes of a number in its key-value caches */
     es_error sticky;       /* the first failure since the last es_device_check */
 };

@@ -95,8 +95,8 @@ static es_status add_decoding(es_engine *e, pass *p, es_error *err)
 
 #define FEWEST_ROWS 16 /* of a prompt, however slow they are */
 
-/* How much of the prompt goes into this pass; under the latency policy no more than others, who may come any moment, may
- * wait for their row. */
+/* How much of the prompt goes into this pass; under the latency policy no more than others, who may come any moment,
+ * may wait for their row. */
 static int64_t chunk_of(const es_engine *e, const es_sequence *s)
 {
     int64_t left = es_sequence_total(s) - s->past, chunk = e->options.prefill_chunk;

@@ -21,7 +21,12 @@ typedef struct es_cpu_options {
     bool isa_given; /* use `isa` rather than the best */
     es_isa isa;
     es_precision precision;
+    /* Matrices of fewer weights, and attention of heads that together make no larger ones, stay exact under every
+     * precision: a model of a few million weights has nothing to spare, and little to gain. 0: none do. */
+    size_t exact_below;
 } es_cpu_options;
+
+#define ES_EXACT_BELOW ((size_t)1 << 19) /* what the product sets */
 
 /* options NULL means the defaults. */
 es_status es_cpu_device_create(es_device **device, const es_cpu_options *options, es_error *err);

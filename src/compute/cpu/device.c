@@ -122,12 +122,17 @@ static es_status grow_scratch(es_cpu *cpu, const es_matrix_source *source, es_er
     return ES_OK;
 }
 
-/* Bits of plain weights for products of that use; 0: products stay exact. */
-static int bits_for(es_precision precision, es_use use)
+bool es_cpu_small(const es_cpu *cpu, int64_t rows, int64_t cols)
 {
-    if (precision == ES_PRECISION_EXACT || use == ES_USE_EXACT)
+    return (double)rows * (double)cols < (double)cpu->exact_below;
+}
+
+/* Bits of plain weights for products with that source; 0: products stay exact. */
+static int bits_for(const es_cpu *cpu, const es_matrix_source *s)
+{
+    if (cpu->precision == ES_PRECISION_EXACT || s->use == ES_USE_EXACT || es_cpu_small(cpu, s->rows, s->cols))
         return 0;
-    return precision == ES_PRECISION_FAST && use == ES_USE_TEXT ? 4 : 8;
+    return cpu->precision == ES_PRECISION_FAST && s->use == ES_USE_TEXT ? 4 : 8;
 }
 
 static size_t bytes_of(const es_cpu_matrix *m)
@@ -150,7 +155,7 @@ static es_status matrix_create(es_device *d, es_matrix **out, const es_matrix_so
         return es_fail_memory(err, "a matrix", sizeof *m);
     m->base = (es_matrix){.rows = source->rows, .cols = source->cols};
     m->source = *source;
-    int bits = bits_for(cpu->precision, source->use);
+    int bits = bits_for(cpu, source);
     if (bits != 0 && es_panels_group(source, bits) != 0) {
         es_status status = es_panels_create(&m->panels, source, bits, cpu->pool, err);
         if (status != ES_OK) {
@@ -172,7 +177,7 @@ static void matrix_free(es_device *d, es_matrix *m)
 
 static size_t matrix_ready_size(const es_device *d, const es_matrix_source *source)
 {
-    int bits = bits_for(((const es_cpu *)d)->precision, source->use);
+    int bits = bits_for((const es_cpu *)d, source);
     return bits == 0 ? 0 : es_panels_bytes(source, bits);
 }
 
@@ -514,9 +519,10 @@ es_status es_cpu_device_create(es_device **out, const es_cpu_options *options, e
     es_cpu_kernels(&cpu->k, isa);
     es_cpu_dot_kernels(&cpu->dot, isa);
     cpu->precision = options != NULL ? options->precision : ES_PRECISION_EXACT;
+    cpu->exact_below = options != NULL ? options->exact_below : 0;
     if (cpu->precision != ES_PRECISION_EXACT)
-        snprintf(cpu->base.layout, sizeof cpu->base.layout, "panels %d %s", ES_PANELS_LAYOUT,
-                 cpu->precision == ES_PRECISION_FAST ? "fast" : "balanced");
+        snprintf(cpu->base.layout, sizeof cpu->base.layout, "panels %d %s %zu", ES_PANELS_LAYOUT,
+                 cpu->precision == ES_PRECISION_FAST ? "fast" : "balanced", cpu->exact_below);
     cpu->base.kv_number_size = cpu->precision == ES_PRECISION_EXACT ? sizeof(float) : sizeof(uint16_t);
     es_status status = fill(cpu, options != NULL ? options->threads : 0, err);
     if (status != ES_OK) {

@@ -35,6 +35,7 @@ typedef struct es_cpu {
     es_kernels k;
     es_dot_kernels dot;
     es_precision precision;
+    size_t exact_below; /* weights */
     es_pool *pool;
     size_t workers;
     es_scratch *scratch; /* [workers] */
@@ -100,6 +101,9 @@ void es_cpu_embed(es_device *d, es_tensor *y, const es_matrix *table, const int3
 /* linear_dot.c */
 void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_cpu_matrix *m, const es_tensor *bias,
                        es_activation act, const es_tensor *residual);
+
+/* Whether a matrix is so small that it stays exact. */
+bool es_cpu_small(const es_cpu *cpu, int64_t rows, int64_t cols);
 
 /* At least so many floats of x_panels; false after a failure, which the device keeps. What it held is lost. */
 bool es_cpu_room(es_cpu *cpu, size_t floats);
