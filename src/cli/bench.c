@@ -222,7 +222,8 @@ static es_status measure(es_bench_result *b, const es_settings *settings, es_err
     for (size_t i = 0; i < o->points; i++)
         most = o->at_once[i] > most ? o->at_once[i] : most;
     b->kv_bytes = (int64_t)(es_settings_number(settings, ES_SETTING_MEMORY) * 1e9);
-    b->bytes = strcmp(es_settings_text(settings, ES_SETTING_PRECISION), "exact") != 0;
+    size_t size;
+    b->bytes = es_matrix_ready(device, b->model->weights.blocks[0].fc1.w, &size) != NULL;
     ES_TRY(es_bench_frames_load(&frames, o, &b->model->preprocess, (size_t)most, err));
     b->frames = &frames;
     es_status status = o->caches ? run_caches(b, err) : run_points(b, err);
