@@ -69,7 +69,8 @@ typedef struct escriba_options {
     int64_t max_pixels; /* picture area cap after resizing, 0: the model's own */
     int32_t context;    /* tokens of prompt and answer of one frame, 0: what the prompt needs, up to the model's own */
     const char *precision; /* of products. NULL: "exact", float32; "balanced": 8-bit integers; "fast": 4-bit text */
-    const char *backend;   /* who answers. NULL: "native", our own engine; "ollama", "openai": a server */
+    const char *backend;   /* who answers. NULL: "native", our own engine; "mlx": it, on MLX; "ollama", "openai": a
+                              server */
     const char *endpoint;  /* of a server, or several parted by spaces, or "@FILE" with one a line. NULL: for ollama
                               127.0.0.1:11434; openai has no default */
     const char *key;       /* of a server, sent to it and nowhere else; NULL: none */
@@ -86,6 +87,9 @@ typedef struct escriba_options {
     const char *keep_alive;   /* Ollama: how long it keeps the model loaded, "10m", "300" (seconds), "-1" (for ever);
                                  NULL: its own choice */
     const char *think;        /* Ollama, of a model that can think aloud: NULL: "off"; "on", "low", "medium", "high" */
+    const char *device;       /* what our own engine computes on: "cpu"; "mlx", "mlx-cpu", "mlx-gpu": MLX on its GPU,
+                                 else the processor; "auto": MLX where there is a GPU for it, else, and when it fails,
+                                 the cpu. NULL: "cpu" for native, "mlx" for mlx */
 } escriba_options;
 
 /* How to answer. NULL in its place means the defaults. */

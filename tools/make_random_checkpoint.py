@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes a Qwen3-VL model directory with random weights: what a published one looks like, down to names and sizes.
 
-    tools/make_random_checkpoint.py OUT_DIR [--size 2b|4b|8b|small|tiny] [--seed N] [--tied | --untied]
-                                    [--quant-bits 4|5|6|8 [--quant-group 32|64|128]]
+    tools/make_random_checkpoint.py OUT_DIR [--size 2b|4b|8b|reduced|small|tiny] [--seed N] [--tied | --untied]
+                                    [--quant-bits 4|5|6|8 [--quant-group 32|64|128]] [--float32]
 
 The weights mean nothing; they are small enough that activations stay finite, so that loading, memory and speed can be
 measured without the real model. The same arguments give the same bytes. Python 3 standard library only.
@@ -27,6 +27,7 @@ SIZES = {
     "2b": dict(text=(2048, 28, 16, 8, 128, 6144), vision=(1024, 24, 16, 4096, [5, 11, 17]), tied=True),
     "4b": dict(text=(2560, 36, 32, 8, 128, 9728), vision=(1024, 24, 16, 4096, [5, 11, 17]), tied=True),
     "8b": dict(text=(4096, 36, 32, 8, 128, 12288), vision=(1152, 27, 16, 4304, [8, 16, 24]), tied=False),
+    "reduced": dict(text=(256, 6, 8, 4, 32, 768), vision=(192, 6, 6, 768, [1, 3]), tied=True),
     "small": dict(text=(512, 4, 4, 2, 128, 1024), vision=(256, 6, 4, 512, [1, 2, 3]), tied=True),  # whole vocabulary
     "tiny": dict(text=(128, 4, 4, 2, 32, 256), vision=(64, 4, 2, 128, [1, 2]), tied=True),
 }
@@ -50,7 +51,7 @@ def config_json(args):
     v_hidden, v_depth, v_heads, v_feed, taps = size["vision"]
     half = head_dim // 2
     side = half * 5 // 16
-    first = 256 if args.size == "tiny" else FIRST_SPECIAL
+    first = 256 if args.size in ("tiny", "reduced") else FIRST_SPECIAL
     special = {name: first + i for i, name in enumerate(SPECIALS)}
     config = {
         "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -60,7 +61,7 @@ def config_json(args):
             "attention_bias": False,
             "attention_dropout": 0.0,
             "bos_token_id": special["<|endoftext|>"],
-            "dtype": "bfloat16",
+            "dtype": "float32" if args.float32 else "bfloat16",
             "eos_token_id": special["<|im_end|>"],
             "head_dim": head_dim,
             "hidden_act": "silu",
@@ -81,7 +82,7 @@ def config_json(args):
             "rope_theta": 5000000,
             "tie_word_embeddings": args.tied,
             "use_cache": True,
-            "vocab_size": 288 if args.size == "tiny" else 151936,
+            "vocab_size": 288 if args.size in ("tiny", "reduced") else 151936,
         },
         "tie_word_embeddings": args.tied,
         "transformers_version": "4.57.0.dev0",
@@ -168,7 +169,7 @@ def tensors(config, mlx):
     yield visual + "pos_embed.weight", [vision["num_position_embeddings"], width], "plain"
 
 
-def stored(config, bits, group):
+def stored(config, bits, group, number="BF16"):
     """(name, dtype, shape, kind) of every tensor as the file holds it."""
     for name, shape, kind in tensors(config, mlx=bool(bits)):
         if kind == "weight" and bits:
@@ -177,15 +178,20 @@ def stored(config, bits, group):
             yield base + ".scales", "BF16", [rows, cols // group], "scales"
             yield name, "U32", [rows, cols * bits // 32], "bits"
         else:
-            yield name, "BF16", shape, kind
+            yield name, number, shape, kind
 
 
-def bf16(values):
-    """The upper halves of float32 numbers, little-endian."""
+def float32(values):
+    """float32 numbers, little-endian."""
     floats = array.array("f", values)
     if sys.byteorder == "big":
         floats.byteswap()
-    raw = floats.tobytes()
+    return floats.tobytes()
+
+
+def bf16(values):
+    """Their upper halves."""
+    raw = float32(values)
     out = bytearray(len(raw) // 2)
     out[0::2], out[1::2] = raw[2::4], raw[3::4]
     return bytes(out)
@@ -194,10 +200,11 @@ def bf16(values):
 class Source:
     """Endless random numbers from one block, each tensor starting at another place of it."""
 
-    def __init__(self, seed, bits, block):
+    def __init__(self, seed, bits, block, number="BF16"):
+        self.pack, self.size = (bf16, 2) if number == "BF16" else (float32, 4)
         draw = random.Random(seed)
         self.draw = random.Random(seed + 1)
-        self.normal = bf16(draw.gauss(0.0, 0.02) for _ in range(block))
+        self.normal = self.pack(draw.gauss(0.0, 0.02) for _ in range(block))
         self.words = draw.getrandbits(32 * block).to_bytes(4 * block, "little") if bits else b""
         self.block = block
         # A group's numbers are scale * q + bias with q uniform: a deviation of 0.02 and a mean of 0.
@@ -207,9 +214,9 @@ class Source:
     def write(self, file, kind, count):
         if kind in ("gain", "zero", "scales", "offsets"):
             value = {"gain": 1.0, "zero": 0.0, "scales": self.scale, "offsets": -self.scale * self.top / 2}[kind]
-            file.write(bf16([value]) * count)
+            file.write((bf16 if kind in ("scales", "offsets") else self.pack)([value]) * count)
             return
-        block, item = (self.words, 4) if kind == "bits" else (self.normal, 2)
+        block, item = (self.words, 4) if kind == "bits" else (self.normal, self.size)
         view, at, left = memoryview(block), self.draw.randrange(self.block) * item, count * item
         while left > 0:
             part = view[at : at + left]
@@ -221,17 +228,18 @@ class Source:
 def write_weights(path, config, args):
     """One file, laid out as safetensors: header length, header, data."""
     plan, header, at = [], {"__metadata__": {"format": "mlx" if args.quant_bits else "pt"}}, 0
-    for name, dtype, shape, kind in stored(config, args.quant_bits, args.quant_group):
+    number = "F32" if args.float32 else "BF16"
+    for name, dtype, shape, kind in stored(config, args.quant_bits, args.quant_group, number):
         count = 1
         for n in shape:
             count *= n
-        size = count * (4 if dtype == "U32" else 2)
+        size = count * (2 if dtype == "BF16" else 4)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
         plan.append((kind, count))
         at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGN)
-    source = Source(args.seed, args.quant_bits, TINY_BLOCK if args.size == "tiny" else BLOCK)
+    source = Source(args.seed, args.quant_bits, TINY_BLOCK if args.size == "tiny" else BLOCK, number)
     with open(path, "wb", buffering=1 << 20) as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
@@ -298,6 +306,7 @@ def parse(argv):
     parser.add_argument("--tied", dest="tied", action="store_true", default=None, help="the head is the embedding")
     parser.add_argument("--untied", dest="tied", action="store_false", help="the head has its own weight")
     parser.add_argument("--quant-bits", type=int, choices=(4, 5, 6, 8), default=0, help="text packed as MLX packs it")
+    parser.add_argument("--float32", action="store_true", help="numbers in float32, not bfloat16")
     parser.add_argument("--quant-group", type=int, choices=(32, 64, 128), default=64)
     args = parser.parse_args(argv)
     if args.tied is None:

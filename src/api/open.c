@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "compute/cpu/cpu.h"
+#include "compute/open.h"
 #include "intelligence/fallback.h"
 #include "intelligence/local.h"
 #include "intelligence/net/server.h"
@@ -14,11 +14,23 @@
 /* The fallback's options until they are needed: with all they point to. */
 typedef struct kept_options {
     escriba_options options;
-    char *texts[9];
+    char *texts[10];
 } kept_options;
 
-static es_status open_local(es_intelligence **who, const escriba_options *o, es_error *err)
+static bool is_mlx(const escriba_options *o)
 {
+    return o->backend != NULL && strcmp(o->backend, "mlx") == 0;
+}
+
+static const char *device_of(const escriba_options *o)
+{
+    return o->device != NULL ? o->device : is_mlx(o) ? "mlx" : "cpu";
+}
+
+/* *on_mlx: it is MLX that the model was to be opened on. */
+static es_status open_local(es_intelligence **who, const escriba_options *o, bool *on_mlx, es_error *err)
+{
+    *on_mlx = false;
     es_cpu_options cpu = {.exact_below = ES_EXACT_BELOW};
     if (o->model == NULL)
         return es_fail(err, ES_ERR_ARGUMENT, "options.model must name a model's directory");
@@ -29,7 +41,11 @@ static es_status open_local(es_intelligence **who, const escriba_options *o, es_
     if (o->precision != NULL && !es_precision_parse(o->precision, &cpu.precision))
         return es_fail(err, ES_ERR_ARGUMENT, "unknown precision \"%s\": exact, balanced or fast", o->precision);
     es_device *device;
-    ES_TRY(es_cpu_device_create(&device, &cpu, err));
+    char note[640];
+    ES_TRY(es_device_open(&device, device_of(o), &cpu, note, err));
+    *on_mlx = es_device_is_mlx(device);
+    if (note[0] != '\0' && o->on_note != NULL)
+        o->on_note(o->note_data, note);
     es_local_options local = {.model = o->model,
                               .engine = {.batch = o->batch, .context = o->context, .kv_bytes = o->memory},
                               .max_pixels = o->max_pixels,
@@ -70,16 +86,20 @@ static es_status check(const escriba_options *o, es_error *err)
         return es_fail(err, ES_ERR_ARGUMENT, "the timeout must be from 0 (chosen) to 86400 seconds");
     if (o->memory < 0 || !isfinite(o->idle_unload) || o->idle_unload < 0)
         return es_fail(err, ES_ERR_ARGUMENT, "memory and idle_unload must be 0 or more");
-    if (is_native(o) || strcmp(o->backend, "ollama") == 0 || strcmp(o->backend, "openai") == 0)
+    if (!es_device_name_ok(device_of(o)))
+        return es_fail(err, ES_ERR_ARGUMENT, "unknown device \"%.40s\": auto, cpu, mlx, mlx-cpu or mlx-gpu", o->device);
+    if (is_mlx(o) && (strcmp(device_of(o), "cpu") == 0 || strcmp(device_of(o), "auto") == 0))
+        return es_fail(err, ES_ERR_ARGUMENT, "the mlx backend computes on mlx, mlx-cpu or mlx-gpu, not on \"%s\"",
+                       o->device);
+    if (is_native(o) || is_mlx(o) || strcmp(o->backend, "ollama") == 0 || strcmp(o->backend, "openai") == 0)
         return ES_OK;
-    if (strcmp(o->backend, "mlx") == 0)
-        return es_fail(err, ES_ERR_UNSUPPORTED, "this build has no mlx backend: use native, ollama or openai");
-    return es_fail(err, ES_ERR_ARGUMENT, "unknown backend \"%.40s\": native, ollama or openai", o->backend);
+    return es_fail(err, ES_ERR_ARGUMENT, "unknown backend \"%.40s\": native, mlx, ollama or openai", o->backend);
 }
 
 static es_status open_one(es_intelligence **who, const escriba_options *o, es_error *err)
 {
-    return is_native(o) ? open_local(who, o, err) : open_server(who, o, err);
+    bool on_mlx;
+    return is_native(o) || is_mlx(o) ? open_local(who, o, &on_mlx, err) : open_server(who, o, err);
 }
 
 /* The caller's options, which may be of an older version of the header, in full. */
@@ -115,7 +135,7 @@ static es_status keep(const escriba_options *given, kept_options **out, es_error
     if (status == ES_OK && o->fallback != NULL)
         status = es_fail(err, ES_ERR_ARGUMENT, "a fallback cannot have a fallback");
     const char **texts[] = {&o->model, &o->isa,          &o->precision,  &o->backend, &o->endpoint,
-                            &o->key,   &o->weight_cache, &o->keep_alive, &o->think};
+                            &o->key,   &o->weight_cache, &o->keep_alive, &o->think,   &o->device};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == ES_OK; i++) {
         if (*texts[i] == NULL)
             continue;
@@ -137,6 +157,31 @@ static es_status open_kept(void *context, es_intelligence **second, es_error *er
     return open_one(second, &kept->options, err);
 }
 
+/* MLX may fail later than when it is opened: then the cpu takes the frames that are left. */
+static es_status open_auto(es_intelligence **who, const escriba_options *known, es_error *err)
+{
+    escriba_options on_cpu = *known;
+    es_fallback_options two = {.open = open_kept, .free = kept_free, .note = known->on_note};
+    kept_options *kept = NULL;
+    bool on_mlx;
+    es_status status = open_local(&two.first, known, &on_mlx, &two.why);
+    if (!on_mlx) {
+        *who = two.first;
+        if (status != ES_OK && err != NULL)
+            *err = two.why;
+        return status;
+    }
+    on_cpu.device = "cpu";
+    status = keep(&on_cpu, &kept, err);
+    if (status != ES_OK) {
+        es_intelligence_free(two.first);
+        return status;
+    }
+    two.context = kept;
+    two.note_context = known->note_data;
+    return es_fallback_create(who, &two, err);
+}
+
 es_status es_open_who(es_intelligence **who, const escriba_options *options, es_error *err)
 {
     escriba_options known;
@@ -144,6 +189,8 @@ es_status es_open_who(es_intelligence **who, const escriba_options *options, es_
     kept_options *kept = NULL;
     *who = NULL;
     ES_TRY(read_options(options, &known, err));
+    if (known.fallback == NULL && is_native(&known) && strcmp(device_of(&known), "auto") == 0)
+        return open_auto(who, &known, err);
     if (known.fallback == NULL)
         return open_one(who, &known, err);
     ES_TRY(keep(known.fallback, &kept, err));

@@ -54,6 +54,12 @@ void es_map_close(es_map *map)
     *map = (es_map){0};
 }
 
+void es_map_rest(const es_map *map)
+{
+    if (map->data != NULL)
+        madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED); /* a wish */
+}
+
 es_status es_file_read_open(int fd, const char *name, size_t limit, char **data, size_t *size, es_error *err)
 {
     struct stat about;

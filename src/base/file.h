@@ -16,6 +16,8 @@ typedef struct es_map {
 /* Maps a regular file read-only and shared. Errors: ES_ERR_IO (missing, a directory, no permission). */
 es_status es_map_open(es_map *map, const char *path, es_error *err);
 void es_map_close(es_map *map);
+/* What was read of it need not stay in memory; it is read from the file again when it is wanted. */
+void es_map_rest(const es_map *map);
 
 /* Reads a whole file of at most `limit` bytes; *data gets size bytes and a NUL after them, free with free. */
 es_status es_file_read(const char *path, size_t limit, char **data, size_t *size, es_error *err);

@@ -88,9 +88,11 @@ static es_status take_server(const es_settings *s, const char *backend, const ch
     return *model == '\0' || c->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
 }
 
-static es_status take_native(const char *model, es_choice *c, es_error *err)
+/* `backend`: "native" or "mlx"; auto takes native. */
+static es_status take_native(const es_settings *s, const char *backend, const char *model, es_choice *c, es_error *err)
 {
-    c->backend = "native";
+    c->backend = strcmp(backend, "mlx") == 0 ? "mlx" : "native";
+    ES_TRY(es_device_name(s, backend, &c->device, err));
     return es_find_model(model, &c->model, err);
 }
 
@@ -104,7 +106,7 @@ static es_status choose_auto(const es_settings *s, const char *endpoint, const c
                  ollama ? "the endpoint answers as Ollama does" : "the endpoint does not answer as Ollama does");
         return take_server(s, ollama ? "ollama" : "openai", endpoint, model, c, err);
     }
-    es_status status = take_native(model, c, err);
+    es_status status = take_native(s, "auto", model, c, err);
     snprintf(c->why, sizeof c->why, "auto: %s", *model != '\0' ? "the model is here" : "the model in the box is here");
     if (status == ES_OK || status == ES_ERR_ARGUMENT || status == ES_ERR_MEMORY)
         return status;
@@ -133,21 +135,18 @@ es_status es_choose(const es_settings *s, bool words, es_choice *c, es_error *er
     }
     if (words && *own_model != '\0')
         model = own_model;
-    if (strcmp(backend, "mlx") == 0)
-        return es_fail(err, ES_ERR_UNSUPPORTED, "%s: this build has no mlx backend: use native, ollama, openai or auto",
-                       where);
     if (strcmp(backend, "auto") == 0)
         return choose_auto(s, endpoint, model, c, err);
     snprintf(c->why, sizeof c->why, "%s", where);
-    if (strcmp(backend, "native") == 0)
-        return take_native(model, c, err);
+    if (strcmp(backend, "native") == 0 || strcmp(backend, "mlx") == 0)
+        return take_native(s, backend, model, c, err);
     return take_server(s, strcmp(backend, "ollama") == 0 ? "ollama" : "openai", endpoint, model, c, err);
 }
 
 /* "ollama", "native:MODEL"... as a choice; backend NULL: no fallback is wanted. */
 static es_status choose_fallback(const es_settings *s, es_choice *c, es_error *err)
 {
-    static const char *const known[] = {"native", "ollama", "openai"};
+    static const char *const known[] = {"native", "mlx", "ollama", "openai"};
     const char *text = es_settings_text(s, ES_SETTING_FALLBACK);
     size_t n = strcspn(text, ":");
     *c = (es_choice){0};
@@ -157,9 +156,13 @@ static es_status choose_fallback(const es_settings *s, es_choice *c, es_error *e
         if (strlen(known[i]) != n || strncmp(text, known[i], n) != 0)
             continue;
         const char *model = text[n] == ':' ? text + n + 1 : "";
-        return i == 0 ? take_native(model, c, err) : take_server(s, known[i], NULL, model, c, err);
+        if (i > 1)
+            return take_server(s, known[i], NULL, model, c, err);
+        c->backend = known[i];
+        c->device = i == 0 ? "cpu" : "mlx"; /* --device speaks of the first */
+        return es_find_model(model, &c->model, err);
     }
-    return es_fail(err, ES_ERR_ARGUMENT, "%s: \"%.40s\" is not native, ollama or openai, with :MODEL or without",
+    return es_fail(err, ES_ERR_ARGUMENT, "%s: \"%.40s\" is not native, mlx, ollama or openai, with :MODEL or without",
                    es_settings_where(s, ES_SETTING_FALLBACK), text);
 }
 
@@ -169,6 +172,7 @@ static void fill(const es_settings *s, const es_choice *c, escriba_options *o)
 {
     es_fill_options(s, c->model, o);
     o->backend = c->backend;
+    o->device = c->device;
     o->endpoint = c->endpoint;
     o->key = c->key;
 }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "compute/open.h"
 #include "intelligence/prompts.h"
 #include "intelligence/record_grammar.h"
 
@@ -230,7 +231,7 @@ static es_status measure(es_bench_result *b, const es_settings *settings, es_err
     if (status == ES_OK && o->busy)
         status = es_bench_measure_busy(b, &busy, err);
     b->peak_memory = peak_memory(); /* before the peaks take some of their own */
-    for (int i = 0; i < 3 && status == ES_OK; i++)
+    for (int i = 0; i < 3 && status == ES_OK && !es_device_is_mlx(device); i++)
         status = es_cpu_peaks(device, &b->peaks, err);
     if (status == ES_OK)
         status = report(b, &busy, err);

@@ -116,7 +116,11 @@ const char *es_find_config_flag(int argc, char **argv);
 /* Finds the directory of the model that `name` means (NULL or "": the default). *dir is freed by the caller.
  */
 es_status es_find_model(const char *name, char **dir, es_error *err);
-/* The cpu device as the settings say: isa and threads. */
+/* What --device means with that backend ("native", "mlx"), as escriba_options has it. ES_ERR_ARGUMENT: they contradict
+ * each other. */
+es_status es_device_name(const es_settings *settings, const char *backend, const char **name, es_error *err);
+/* The device of the settings, with its instruction set, threads and precision. Says on stderr when auto had to give up
+ * MLX. */
 es_status es_open_device(const es_settings *settings, es_device **device, es_error *err);
 /* The settings as the public library takes them. `model` and the settings must outlive what is filled. */
 void es_fill_options(const es_settings *settings, const char *model, escriba_options *options);
@@ -126,8 +130,9 @@ void es_fill_request(const es_settings *settings, escriba_request *request);
 
 /* --- who answers (backend.c) --- */
 typedef struct es_choice {
-    const char *backend;  /* "native", "ollama" or "openai" */
-    char *model;          /* native: a directory; else the server's name for it, NULL: what the server has */
+    const char *backend;  /* "native", "mlx", "ollama" or "openai" */
+    const char *device;   /* of the first two, as escriba_options has it */
+    char *model;          /* native, mlx: a directory; else the server's name for it, NULL: what the server has */
     const char *endpoint; /* of a server, as given; NULL: its usual place */
     const char *key;      /* NULL: none */
     char why[400];        /* one line: why this backend */

@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "cli/cli.h"
 #include "compute/cpu/cpu.h"
+#include "compute/mlx/mlx.h"
 #include "escriba.h"
 #include "hub/hub.h"
 
@@ -41,6 +42,8 @@ typedef struct findings {
     double memory, memory_free; /* bytes; 0: unknown */
     char device[96];            /* "" when there is none */
     es_error device_error;
+    es_mlx_info mlx;
+    es_error mlx_error; /* why there is no MLX */
     es_hub_models models;
     es_choice choice; /* what would run, where it can */
     bool runs;
@@ -105,6 +108,7 @@ static void find(findings *f, const es_settings *settings)
         snprintf(f->device, sizeof f->device, "%s", device->detail);
         es_device_free(device);
     }
+    es_mlx_describe(&f->mlx, &f->mlx_error);
     es_hub_list(&f->models, &f->error);
     bool chosen = es_choose(settings, false, &f->choice, &f->error) == ES_OK;
     for (size_t i = 0; i < 2; i++) {
@@ -121,11 +125,11 @@ static void find(findings *f, const es_settings *settings)
 static void append_verdict(es_str *out, const findings *f)
 {
     const es_choice *c = &f->choice;
-    bool native = c->backend != NULL && strcmp(c->backend, "native") == 0;
+    bool native = c->backend != NULL && (strcmp(c->backend, "native") == 0 || strcmp(c->backend, "mlx") == 0);
     if (!f->runs)
         es_str_append_format(out, "nothing: %s", f->error.message);
     else if (native)
-        es_str_append_format(out, "%s (native; %s) on %s", c->model, c->why, f->device);
+        es_str_append_format(out, "%s (%s; %s) on %s", c->model, c->backend, c->why, f->device);
     else
         es_str_append_format(out, "%s (%s; %s)", c->model != NULL ? c->model : "the server's model", c->backend,
                              c->why);
@@ -140,6 +144,28 @@ static void append_sets(es_str *out, const char *between, const char *quote)
         es_str_append_format(out, "%s%s%s%s", first ? "" : between, quote, es_isa_name((es_isa)i), quote);
         first = false;
     }
+}
+
+static void append_mlx(es_str *out, const findings *f)
+{
+    char memory[32];
+    if (f->mlx_error.status != ES_OK)
+        es_str_append_format(out, "              mlx: %s\n", f->mlx_error.message);
+    else
+        es_str_append_format(out, "              mlx: %s on %s (%s), %s of memory\n", f->mlx.version, f->mlx.device,
+                             f->mlx.gpu ? "a GPU" : "it has no GPU here", es_human_bytes(f->mlx.memory, memory));
+}
+
+static void append_mlx_json(es_str *out, const findings *f)
+{
+    es_str_append(out, ", \"mlx\": {\"version\": ");
+    es_str_append_json(out, f->mlx.version);
+    es_str_append(out, ", \"device\": ");
+    es_str_append_json(out, f->mlx.device);
+    es_str_append_format(out, ", \"gpu\": %s, \"memory\": %.0f, \"error\": ", f->mlx.gpu ? "true" : "false",
+                         f->mlx.memory);
+    es_str_append_json(out, f->mlx_error.message);
+    es_str_append(out, "}");
 }
 
 static void append_text(es_str *out, const findings *f)
@@ -164,7 +190,7 @@ static void append_text(es_str *out, const findings *f)
     }
     es_str_append(out, f->models.count > 0 ? "\n" : "none: 'escriba pull' gets one\n");
     es_str_append_format(out, "backends      native: %s\n", f->device[0] != '\0' ? "yes" : f->device_error.message);
-    es_str_append(out, "              mlx: not in this build\n");
+    append_mlx(out, f);
     for (size_t i = 0; i < 2; i++)
         es_str_append_format(out, "              %s: %s\n", servers[i], f->servers[i]);
     es_str_append(out, "would run     ");
@@ -202,13 +228,15 @@ static void append_json(es_str *out, const findings *f)
         es_str_append_format(out, ", \"bytes\": %" PRIu64 ", \"complete\": %s}", m->size,
                              m->complete ? "true" : "false");
     }
-    es_str_append_format(out, "], \"backends\": {\"native\": %s, \"mlx\": false",
-                         f->device[0] != '\0' ? "true" : "false");
+    es_str_append_format(out, "], \"backends\": {\"native\": %s, \"mlx\": %s", f->device[0] != '\0' ? "true" : "false",
+                         f->mlx_error.status == ES_OK ? "true" : "false");
     for (size_t i = 0; i < 2; i++) {
         es_str_append_format(out, ", \"%s\": ", servers[i]);
         es_str_append_json(out, f->servers[i]);
     }
-    es_str_append(out, "}, \"backend\": ");
+    es_str_append(out, "}");
+    append_mlx_json(out, f);
+    es_str_append(out, ", \"backend\": ");
     es_str_append_json(out, f->choice.backend != NULL ? f->choice.backend : "");
     es_str_append_format(out, ", \"would_run\": %s, \"verdict\": ", f->runs ? "true" : "false");
     es_str_append_json(out, es_str_text(&verdict));

@@ -44,6 +44,8 @@ void es_device_fail(es_device *d, es_status status, const char *format, ...)
 
 es_status es_device_check(es_device *d, es_error *err)
 {
+    if (d->ops->flush != NULL)
+        d->ops->flush(d);
     if (d->sticky.status == ES_OK)
         return ES_OK;
     es_status status = es_fail(err, d->sticky.status, "%s", d->sticky.message);

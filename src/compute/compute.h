@@ -82,6 +82,7 @@ typedef struct es_device_ops {
     const void *(*matrix_ready)(const es_matrix *m, size_t *size);
     es_status (*kv_create)(es_device *d, es_kv **kv, const es_kv_shape *shape, es_error *err);
     void (*kv_free)(es_device *d, es_kv *kv);
+    void (*flush)(es_device *d); /* of a lazy device: starts what was asked for; else NULL */
     void (*write)(es_device *d, es_tensor *t, int64_t first_row, int64_t rows, const float *host);
     void (*read)(es_device *d, const es_tensor *t, int64_t first_row, int64_t rows, float *host);
     void (*reshape)(es_device *d, es_tensor *t, int64_t rows, int64_t cols);
@@ -114,6 +115,8 @@ struct es_device {
     char detail[96];       /* "avx512 (VNNI, BF16), 2 threads" */
     char layout[48];       /* of weights made ready: "panels 1 fast"; "": it works from the source itself */
     size_t kv_number_size; /* bytes of a number in its key-value caches */
+    bool copies_weights;   /* a matrix made is independent of its source, which is not read again */
+    bool lost;             /* a failure took its keys and values along: whoever has some must begin anew */
     es_error sticky;       /* the first failure since the last es_device_check */
 };
 struct es_tensor {
@@ -141,7 +144,8 @@ const void *es_matrix_ready(const es_device *d, const es_matrix *m, size_t *size
 es_status es_kv_create(es_device *d, es_kv **kv, const es_kv_shape *shape, es_error *err);
 void es_kv_free(es_device *d, es_kv *kv);
 
-/* Waits for everything asked for, reports the first failure since the last check and clears it. */
+/* Reports the first failure since the last check and clears it. A lazy device starts what was asked for, and waits for
+ * what the check before started: so a failure is told at this check or the next, and before anything wrong is read. */
 es_status es_device_check(es_device *d, es_error *err);
 
 /* --- data --- */

@@ -300,7 +300,8 @@ static bool anyone_decodes(const es_engine *e)
     return false;
 }
 
-/* The work of one step. What fails for the sequence that is being fed is that one's own failure. */
+/* The work of one step. What fails for the sequence that is being fed is that one's own failure, unless the device lost
+ * what the others have on it. */
 static es_status work(es_engine *e, const es_cancel *cancel, es_error *err)
 {
     es_sequence *feed = next_to_feed(e);
@@ -316,7 +317,7 @@ static es_status work(es_engine *e, const es_cancel *cancel, es_error *err)
         status = es_pass_vision(e, feed, patient ? INFINITY : 0.0, cancel, err);
     else
         status = es_pass_text(e, feed, decoding && !patient, cancel, err);
-    if (status == ES_OK || status == ES_ERR_CANCELLED)
+    if (status == ES_OK || status == ES_ERR_CANCELLED || e->model->device->lost)
         return status;
     es_lane_clear(e, feed);
     es_sequence_finish(feed, status, err);

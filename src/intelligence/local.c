@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -76,8 +77,11 @@ static es_status begin(local *l, es_error *err)
     return status;
 }
 
-static void over(local *l)
+/* The question ended so. */
+static void over(local *l, es_status status)
 {
+    if (status != ES_OK && status != ES_ERR_CANCELLED)
+        close_model(l); /* a device that failed may have lost keys and values: the next question begins anew */
     l->last_used = es_now();
     pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->lock);
@@ -218,7 +222,7 @@ static es_status classify_frames(es_intelligence *base, const es_frame *frames, 
     if (status == ES_OK && run.walk.stopped)
         status = es_fail(err, ES_ERR_CANCELLED, "stopped by the caller");
     es_frame_walk_end(&run.walk);
-    over(self);
+    over(self, status);
     return status;
 }
 
@@ -278,7 +282,7 @@ static es_status generate_text(es_intelligence *base, const es_message *messages
                   .cancel = listener->cancel};
     ES_TRY(begin(self, err));
     es_status status = es_engine_run(self->engine, &job, err);
-    over(self);
+    over(self, status);
     if (status != ES_OK)
         return status;
     if (r.status != ES_OK) {
@@ -334,7 +338,7 @@ es_status es_local_create(es_intelligence **self, es_device *device, const es_lo
         es_device_free(device);
         return es_fail_memory(err, "the local engine", sizeof *l);
     }
-    l->base = (es_intelligence){&local_ops, "native"};
+    l->base = (es_intelligence){&local_ops, strcmp(device->name, "mlx") == 0 ? "mlx" : "native"};
     l->device = device;
     l->options = *options;
     pthread_mutex_init(&l->lock, NULL);

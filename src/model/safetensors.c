@@ -454,6 +454,12 @@ void es_tensors_close(es_tensors *tensors)
     free(tensors);
 }
 
+void es_tensors_rest(const es_tensors *tensors)
+{
+    for (size_t i = 0; i < tensors->shards; i++)
+        es_map_rest(&tensors->maps[i]);
+}
+
 size_t es_tensors_count(const es_tensors *tensors)
 {
     return tensors->count;

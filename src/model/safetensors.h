@@ -39,7 +39,9 @@ void es_tensors_close(es_tensors *tensors);
 size_t es_tensors_count(const es_tensors *tensors);
 const es_view *es_tensors_at(const es_tensors *tensors, size_t i);           /* sorted by name */
 const es_view *es_tensors_find(const es_tensors *tensors, const char *name); /* NULL when there is none */
-size_t es_tensors_bytes(const es_tensors *tensors);                          /* of all tensors */
+/* Whoever read the data has copied it: the system may take the memory of mapped files back. Reading again is fine. */
+void es_tensors_rest(const es_tensors *tensors);
+size_t es_tensors_bytes(const es_tensors *tensors); /* of all tensors */
 
 /* How many numbers a view holds (its dims' product, checked when it was opened). */
 int64_t es_view_count(const es_view *view);

@@ -145,6 +145,8 @@ static void make(binder *b, es_matrix **m, es_matrix_source *source)
         }
     }
     b->status = es_matrix_create(b->device, m, source, b->err);
+    if (b->device->copies_weights)
+        es_tensors_rest(b->tensors); /* or each weight would take its memory twice */
     if (b->status != ES_OK || size == 0 || r->from != NULL)
         return;
     void *made = r->made;

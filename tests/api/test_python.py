@@ -128,7 +128,9 @@ class Binding(unittest.TestCase):
         with self.assertRaises(TypeError):
             self.model.classify_frame(self.paths[0], tokens=1)
         for arguments, status in (({"model": "/no/such"}, "io"), ({"model": self.where, "isa": "sse9"}, "argument"),
-                                  ({"backend": "mlx"}, "unsupported"),
+                                  ({"model": self.where, "backend": "mlx"}, "unsupported"),
+                                  ({"model": self.where, "device": "tpu"}, "argument"),
+                                  ({"model": self.where, "backend": "mlx", "device": "cpu"}, "argument"),
                                   ({"backend": "ollama", "endpoint": "ftp://x"}, "argument")):
             with self.assertRaises(escriba.Error) as caught:
                 escriba.Model(**arguments)
@@ -149,6 +151,7 @@ class Binding(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    os.environ["ESCRIBA_MLX_PLUGIN"] = "/no/plug-in"
     os.environ["ESCRIBA_LIBRARY"] = os.path.abspath(sys.argv.pop(1))
     import escriba
     from escriba import _native as native

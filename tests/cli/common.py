@@ -77,6 +77,7 @@ class Case(unittest.TestCase):
     def environment(self, extra=None):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("ESCRIBA", "HF_", "XDG_", "OLLAMA_", "OPENAI_"))}
         clean["HOME"] = self.path("home")
+        clean["ESCRIBA_MLX_PLUGIN"] = "/no/plug-in"  # whatever is installed here
         clean["ESCRIBANO_VLM_THREADS"] = "1"  # the model is tiny, and the machine may be busy
         clean.update(extra or {})
         return clean

@@ -111,7 +111,7 @@ class Servers(Case):
         env = {"OLLAMA_HOST": self.at("ok")}
         for args, words in [(["--backend", "openai", "--endpoint", "http://127.0.0.1:9/v1"], ["openai at"]),
                             (["--backend", "native", "--model", "/no/such"], ["/no/such"]),
-                            (["--backend", "mlx"], ["no mlx"])]:
+                            (["--backend", "mlx"], ["MLX is not in this build"])]:
             result = self.run_escriba("describe", self.folder, *args, "--fallback", "ollama", env=env)
             self.one_line(result, 0, "ollama answers instead", *words)
             self.check(result.stdout)

@@ -73,8 +73,11 @@ class Usage(common.Case):
     def test_a_backend_that_this_build_lacks_says_so(self):
         frame = self.path("frames", "frame_0000s.png")
         result = self.run_escriba("describe", frame, env={"ESCRIBANO_VLM_BACKEND": "mlx"})
-        self.one_line(result, 1, "ESCRIBANO_VLM_BACKEND", "no mlx backend", "native")
-        self.one_line(self.run_escriba("describe", frame, "--backend", "mlx"), 1, "--backend", "no mlx backend")
+        self.one_line(result, 1, "MLX is not in this build", "docs/mlx.md")
+        for args in (["--backend", "mlx"], ["--device", "mlx"], ["--device", "mlx-cpu"], ["--device", "mlx-gpu"]):
+            self.one_line(self.run_escriba("describe", frame, *args), 1, "MLX is not in this build")
+        self.one_line(self.run_escriba("describe", frame, "--backend", "mlx", "--device", "cpu"), 2, "--device", "mlx-cpu")
+        self.one_line(self.run_escriba("describe", frame, "--device", "tpu"), 2, "--device", "mlx-gpu")
         self.one_line(self.run_escriba("describe", frame, "--fallback", "cloud"), 2, "--fallback", "cloud")
 
     def test_trace_and_inspect_say_what_they_need(self):

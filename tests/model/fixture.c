@@ -83,14 +83,21 @@ static void check_digests(json_t *digests, const char *dir)
 void fixture_open(fixture *f, const char *name, es_isa isa)
 {
     es_error err = {0};
+    es_device *device = NULL;
+    es_cpu_options options = {.threads = 2, .isa_given = true, .isa = isa};
+    must(es_cpu_device_create(&device, &options, &err), &err);
+    fixture_open_on(f, name, device);
+}
+
+void fixture_open_on(fixture *f, const char *name, es_device *device)
+{
+    es_error err = {0};
     char path[1024];
-    *f = (fixture){0};
+    *f = (fixture){.device = device};
     snprintf(path, sizeof path, "%s/tests/vectors/model/%s.json", fixture_root(), name);
     must(es_json_read(&f->json, path, VECTORS_LIMIT, &err), &err);
     snprintf(path, sizeof path, "%s/tests/vectors/model/%s.safetensors", fixture_root(), name);
     must(es_tensors_open_file(&f->expected, path, &err), &err);
-    es_cpu_options options = {.threads = 2, .isa_given = true, .isa = isa};
-    must(es_cpu_device_create(&f->device, &options, &err), &err);
     const char *dir = json_string_value(json_object_get(f->json, "model"));
     if (dir != NULL)
         snprintf(path, sizeof path, "%s/%s", fixture_root(), dir);

@@ -45,6 +45,8 @@ bool fixture_exists(const char *name);
 /* Opens the vectors and the checkpoint on a cpu device of one instruction set. Vectors of a checkpoint that lies
  * elsewhere name the digests of its files; when the files are others by now, the vectors must be made again. */
 void fixture_open(fixture *f, const char *name, es_isa isa);
+/* The same on a device of any kind, which the fixture takes over. */
+void fixture_open_on(fixture *f, const char *name, es_device *device);
 void fixture_close(fixture *f);
 void fixture_prompt_get(fixture_prompt *p, const fixture *f, size_t k);
 
