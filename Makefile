@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 ESCRIBA = $(BUILD)/src/cli/escriba
 
-.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-ray check-clients install format clean
+.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-ray check-clients check-mlx bench-mlx install format clean
 
 help:
 	@echo 'make demo            install what is missing, build, and describe the sample recording with the model in the box'
@@ -17,6 +17,8 @@ help:
 	@echo 'make check-clients   ask escriba serve through the openai and ollama clients of PyPI and npm (skips with a reason)'
 	@echo 'make check-openai    the same on mlx_vlm.server and llama.cpp, where they are here'
 	@echo 'make check-ray       the job of deploy/ray on a real Ray cluster of two nodes (fetches ray[data] from PyPI)'
+	@echo 'make check-mlx       build with MLX of PyPI and run what needs it (skips with a reason)'
+	@echo 'make bench-mlx       measure escriba on MLX beside mlx_vlm (installs it; gigabytes)'
 	@echo 'make install         install the command, the library, the header and the model in the box (PREFIX, DESTDIR)'
 	@echo 'make format          clang-format all sources'
 	@echo 'make clean           remove the build folders'
@@ -64,6 +66,12 @@ check-ray: build
 
 check-clients: build
 	@tests/peers/check_clients.sh $(abspath $(ESCRIBA))
+
+check-mlx: setup
+	@tests/peers/check_mlx.sh
+
+bench-mlx: setup
+	@tests/peers/check_mlx.sh bench
 
 bench-peers: build
 	@for size in 1024x576 1280x720; do bench/peers.py $(BUILD) bench/results --size $$size || exit 1; done

@@ -134,7 +134,7 @@ def mlx_vlm(args, frames, at_once, first):
     args.peer_version = told["version"]
     if not first and (set(told["tokens"]) != {args.tokens} or len(told["tokens"]) != len(frames)):
         print(f"mlx_vlm gave {told['tokens']} tokens, not {args.tokens} each", file=sys.stderr)
-    return {"seconds": seconds if first else told["seconds"], "frames": len(frames), "peak": peak,
+    return {"seconds": seconds if first else told["seconds"], "frames": 1 if first else len(frames), "peak": peak,
             "gpu": gpu or (told["device_memory"] if args.device == "mlx-gpu" else 0)}
 
 
