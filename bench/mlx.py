@@ -202,7 +202,7 @@ def main():
     if args.model is None:
         args.model = scratch / "small-float32"
         if not (args.model / "model.safetensors").exists():
-            subprocess.run([sys.executable, ROOT / "tools" / "make_random_checkpoint.py", args.model, "--size", "small",
+            subprocess.run([sys.executable, ROOT / "tools" / "make_random_checkpoint.py", args.model, "--size", "reduced",
                             "--float32"], check=True, stdout=subprocess.DEVNULL)
     with_template(args.model)
     width, height = map(int, args.size.split("x"))
