@@ -3,15 +3,17 @@
 
     dress.py MODEL OUT
 
-Weights and configuration are links to MODEL's. What MODEL lacks is written beside them: a chat template, and the settings of
-tokenizer and video processor. Its vocabulary of single bytes is filled up to the special tokens, because the tokenizers library
-numbers those on from it, whatever the file says; and it gets one merge, because some converters refuse a byte-pair vocabulary
-without any. The fillers cannot be reached, and the merge is of two bytes that no UTF-8 text has, so every text keeps its tokens.
-Python 3 standard library only.
+Weights and configuration are hard links to MODEL's (Ollama refuses symbolic ones), or copies. What MODEL lacks is written
+beside them: a chat template, and the settings of tokenizer and video processor. Its vocabulary of single bytes is filled up to
+the special tokens, because the tokenizers library numbers those on from it, whatever the file says; and it gets one merge,
+because some converters refuse a byte-pair vocabulary without any. The fillers cannot be reached, and the merge is of two bytes
+that no UTF-8 text has, so every text keeps its tokens. Python 3 standard library only.
 """
 
 import json
+import os
 import pathlib
+import shutil
 import sys
 
 TEMPLATE = (
@@ -52,8 +54,12 @@ def dress(model, out):
     out.mkdir(parents=True, exist_ok=True)
     for path in model.iterdir():
         link = out / path.name
-        if not link.is_symlink() and not link.exists():
-            link.symlink_to(path)
+        if link.exists():
+            continue
+        try:
+            os.link(path, link)
+        except OSError:
+            shutil.copyfile(path, link)
     if (out / "tokenizer_config.json").exists():
         return out
     tokenizer, config = tokenizer_files(model)
