@@ -10,7 +10,7 @@ help:
 	@echo 'make test            install what is missing, build, and run every test'
 	@echo 'make test-sanitized  the tests again under ASan and UBSan, and the threads under TSan (slow)'
 	@echo 'make bench           measure speed beside this machine'\''s own peak (4.3 GB of disk; PARTS="box" for a short one)'
-	@echo 'make bench-peers     install other engines (gigabytes) and run them beside escriba: see bench/peers.py'
+	@echo 'make bench-peers     install other engines (20 GB of disk, Go, libopenblas0-pthread) and run them beside escriba'
 	@echo 'make build           build only (needs the packages that make setup installs)'
 	@echo 'make setup           install the build packages (Debian, Ubuntu: apt; macOS: Homebrew)'
 	@echo 'make check-ollama    describe frames on a real Ollama, killed in mid-run (skips with a reason where there is none)'

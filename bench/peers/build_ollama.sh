@@ -1,8 +1,9 @@
 #!/bin/sh
 # Ollama, from its Go module, with its backends for each kind of processor.
 #
-# build_ollama.sh DIR HEADERS     The program ends in DIR/bin, backends in DIR/lib/ollama. Needs Go, a C++ compiler, cmake and
-# ninja. The module lacks the folder llama/llama.cpp/vendor (headers of others); HEADERS is one, such as llama.cpp's own.
+# build_ollama.sh DIR HEADERS     The program ends in DIR/bin, backends in DIR/lib/ollama, its version in DIR/version. Needs Go,
+# a C++ compiler, cmake and ninja. The module lacks the folder llama/llama.cpp/vendor (headers of others); HEADERS is one, such
+# as llama.cpp's own.
 set -eu
 headers=$(cd "$2" && pwd)
 mkdir -p "$1"
@@ -21,4 +22,5 @@ cmake -G Ninja --preset CPU -B "$here/build" -DCMAKE_INSTALL_PREFIX="$here" >"$h
 ninja -C "$here/build" >"$here/ninja.log"
 cmake --install "$here/build" --component CPU >>"$here/cmake.log"
 mkdir -p "$here/bin"
-go build -trimpath -ldflags "-X github.com/ollama/ollama/version.Version=$version" -o "$here/bin/ollama" .
+go build -trimpath -o "$here/bin/ollama" .
+echo "$version" >"$here/version"

@@ -53,6 +53,7 @@ def main():
         return
     args = servers.arguments("--engine")
     server, url, _ = serve(args, args.batch)
+    version = (pathlib.Path(args.engine).parent.parent / "version").read_text(encoding="utf-8").strip()
 
     def ask(frame, tokens, seed):
         return servers.post(f"{url}/api/chat", {
@@ -62,7 +63,6 @@ def main():
                         "top_p": 1.0, "repeat_penalty": 1.0, "seed": seed}})  # fmt: skip
 
     with server:
-        version = servers.get(f"{url}/api/version")["version"]
         seconds, answers = servers.measure(args, ask)
         peak = server.peak_memory()
     servers.tell(args, "Ollama", version, "q4_K_M, sampled", seconds, sum(answer["eval_count"] for answer in answers),

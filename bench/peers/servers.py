@@ -33,11 +33,6 @@ def post(url, body):
         sys.exit(f"{url}: {error.code}: {error.read()[:500]!r}")
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return json.load(answer)
-
-
 def base64_of(path):
     return base64.b64encode(pathlib.Path(path).read_bytes()).decode()
 
