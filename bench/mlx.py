@@ -26,7 +26,6 @@ import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEER = ROOT / "bench" / "peers" / "mlx_vlm_peer.py"
-BOX = ROOT / "models" / "escriba-tiny"
 PROMPT = "Describe what the user is doing in this screenshot, which application is used, and on what."
 
 
@@ -55,14 +54,14 @@ def draw(path, width, height, number):
                      chunk(b"IEND", b""))
 
 
-def with_template(model):
-    """mlx_vlm wants to be told what our checkpoints leave out: a tokenizer's class and a chat template."""
-    if not (model / "tokenizer_config.json").exists():
-        tokens = json.loads((model / "tokenizer.json").read_text())["added_tokens"]
-        config = json.loads((BOX / "tokenizer_config.json").read_text())
-        config["added_tokens_decoder"] = {str(t["id"]): {k: v for k, v in t.items() if k != "id"} for t in tokens}
-        (model / "tokenizer_config.json").write_text(json.dumps(config))
-        shutil.copy(BOX / "chat_template.json", model)
+def dressed(model, scratch):
+    """mlx_vlm wants to be told what our random checkpoints leave out: a tokenizer's settings and a chat template."""
+    if (model / "tokenizer_config.json").exists():
+        return model
+    where = scratch / (model.name + "-dressed")
+    shutil.rmtree(where, ignore_errors=True)
+    subprocess.run([sys.executable, ROOT / "bench" / "peers" / "dress.py", model, where], check=True)
+    return where
 
 
 class Memory(threading.Thread):
@@ -200,11 +199,11 @@ def main():
     scratch.mkdir(parents=True, exist_ok=True)
     args.results.mkdir(parents=True, exist_ok=True)
     if args.model is None:
-        args.model = scratch / "small-float32"
+        args.model = scratch / "reduced-float32"
         if not (args.model / "model.safetensors").exists():
             subprocess.run([sys.executable, ROOT / "tools" / "make_random_checkpoint.py", args.model, "--size", "reduced",
                             "--float32"], check=True, stdout=subprocess.DEVNULL)
-    with_template(args.model)
+    args.model = dressed(args.model, scratch)
     width, height = map(int, args.size.split("x"))
     args.paths = [scratch / f"frame-{args.size}-{i}.png" for i in range(args.frames)]
     for i, path in enumerate(args.paths):
