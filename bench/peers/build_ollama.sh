@@ -18,7 +18,10 @@ chmod -R u+w source
 mkdir -p source/llama/llama.cpp/vendor
 cp -r "$headers/nlohmann" "$headers/stb" "$headers/miniaudio" source/llama/llama.cpp/vendor/
 cd source
-cmake -G Ninja --preset CPU -B "$here/build" -DCMAKE_INSTALL_PREFIX="$here" >"$here/cmake.log"
+# Go's linker exports the program's own plain kernels, which would stand in for those of the backends loaded later.
+symbolic=
+if [ "$(uname)" = Linux ]; then symbolic=-Wl,-Bsymbolic; fi
+cmake -G Ninja --preset CPU -B "$here/build" -DCMAKE_INSTALL_PREFIX="$here" -DCMAKE_MODULE_LINKER_FLAGS="$symbolic" >"$here/cmake.log"
 ninja -C "$here/build" >"$here/ninja.log"
 cmake --install "$here/build" --component CPU >>"$here/cmake.log"
 mkdir -p "$here/bin"
