@@ -19,7 +19,8 @@
 
 #define RATE 30
 #define INTERVAL 10.0
-#define ROWS 65 /* of a screen of 1080 lines that are written on */
+#define QUARTER_MS 2500 /* samples in between lie at quarters of it */
+#define ROWS 65         /* of a screen of 1080 lines that are written on */
 
 /* What the screen shows; the pointer is no change to a person. */
 typedef struct scene {
@@ -69,7 +70,13 @@ static void draw(screen pages[2], screen *shown, const scene *s, const scene *be
     screen_pointer(shown, s->x, s->y);
 }
 
-/* Writes the recording; versions[k] is what the sample at k intervals shows. */
+/* Names what is on screen, but for the pointer. */
+static int shown_by(const scene *s)
+{
+    return (s->top[s->window] * 1000 + s->typed[s->window]) * 2 + s->window;
+}
+
+/* Writes the recording; versions[k] is what a sample at k quarters of an interval shows. */
 static void make(const char *path, int seconds, int *versions)
 {
     screen pages[2] = {screen_make(&screen_kinds[0]), screen_make(&screen_kinds[1])}, shown = pages[0];
@@ -96,10 +103,10 @@ static void make(const char *path, int seconds, int *versions)
             video_repeat(&maker, (double)frame / RATE);
         }
         before = now;
-        if (frame % (int)(INTERVAL * RATE) == 0)
-            versions[frame / (int)(INTERVAL * RATE)] =
-                (now.top[now.window] * 1000 + now.typed[now.window]) * 2 + now.window;
+        if (frame * 1000 % (QUARTER_MS * RATE) == 0)
+            versions[frame * 1000 / (QUARTER_MS * RATE)] = shown_by(&now);
     }
+    versions[seconds * 1000 / QUARTER_MS] = shown_by(&now); /* the sample at the very end */
     video_end(&maker);
     es_image_free(&pages[0].image);
     es_image_free(&pages[1].image);
@@ -117,10 +124,10 @@ static double processor_seconds(void)
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-/* Whether a sample at or before that one shows the same version. */
+/* Whether a sample at a whole interval before that one shows the same version. */
 static bool seen_before(const int *versions, size_t sample)
 {
-    for (size_t i = 0; i < sample; i++)
+    for (size_t i = 0; i < sample; i += 4)
         if (versions[i] == versions[sample])
             return true;
     return false;
@@ -144,9 +151,8 @@ static found take_all(const char *path, const int *versions)
             continue;
         f.samples++;
         f.same += shot.same;
-        if (versions != NULL && shot.at_ms % (int64_t)(INTERVAL * 1000) == 0) {
-            size_t at = (size_t)(shot.at_ms / (int64_t)(INTERVAL * 1000));
-            size_t as = (size_t)(shot.same_as_ms / (int64_t)(INTERVAL * 1000));
+        if (versions != NULL) {
+            size_t at = (size_t)(shot.at_ms / QUARTER_MS), as = (size_t)(shot.same_as_ms / QUARTER_MS);
             f.lost += shot.same && versions[at] != versions[as];
             f.again += !shot.same && seen_before(versions, at);
         }
@@ -184,7 +190,7 @@ int main(int argc, char **argv)
     char path[64] = "/tmp/escriba-bench-XXXXXX.mkv";
     int minutes = argc > 1 ? atoi(argv[1]) : 6, fd = argc > 2 ? -1 : mkstemps(path, 4);
     const char *where = argc > 2 ? argv[2] : path;
-    int *versions = calloc((size_t)(minutes < 1 ? 1 : minutes) * 6 + 1, sizeof *versions);
+    int *versions = calloc((size_t)(minutes < 1 ? 1 : minutes) * 24 + 1, sizeof *versions);
     if (minutes < 1 || versions == NULL || (argc <= 2 && fd < 0)) {
         fprintf(stderr, "usage: bench_session [MINUTES [KEEP.mkv]] | FILE\n");
         return 2;
