@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "session/store_internal.h"
 
 #define BUSY_MS 10000
@@ -147,6 +148,19 @@ static es_status make_private(const char *path, es_error *err)
     return status;
 }
 
+/* The one statement that SQLite does not wait for by itself: of two processes that turn a new file's journal to WAL at
+ * the same moment, one is refused at once. */
+static es_status use_wal(es_store *store, es_error *err)
+{
+    double until = es_now() + BUSY_MS / 1000.0;
+    for (;;) {
+        int code = sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+        if ((code & 0xff) != SQLITE_BUSY || es_now() >= until) /* the primary code is the low byte */
+            return code == SQLITE_OK ? ES_OK : fault(store, code, err);
+        sqlite3_sleep(5);
+    }
+}
+
 static es_status set_up(es_store *store, es_error *err)
 {
     int code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -158,8 +172,9 @@ static es_status set_up(es_store *store, es_error *err)
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     ES_TRY(es_store_run(store,
                         "PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;"
-                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;",
+                        "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;",
                         err));
+    ES_TRY(use_wal(store, err));
     return es_store_migrate(store, err);
 }
 

@@ -393,6 +393,29 @@ static void several_processes_share_the_frames_and_double_none(void **state)
     assert_int_equal(stored_count(p->path), FRAMES);
 }
 
+static void a_new_file_is_opened_by_several_at_once(void **state)
+{
+    const place *p = *state;
+    for (int round = 0; round < 30; round++) {
+        pid_t children[4];
+        int exit_status;
+        char path[600];
+        snprintf(path, sizeof path, "%s/new%d.db", p->dir, round);
+        for (size_t i = 0; i < 4; i++) {
+            children[i] = fork();
+            if (children[i] == 0) {
+                es_store *store;
+                es_error err = {0};
+                _exit(es_store_open(&store, path, &err) != ES_OK);
+            }
+        }
+        for (size_t i = 0; i < 4; i++) {
+            assert_int_equal(waitpid(children[i], &exit_status, 0), children[i]);
+            assert_int_equal(exit_status, 0);
+        }
+    }
+}
+
 static void a_claim_is_kept_while_its_process_lives_and_time_lasts(void **state)
 {
     const place *p = *state;
@@ -816,6 +839,7 @@ int main(void)
         TEST(blocks_are_replaced_and_a_forgotten_recording_leaves_nothing),
         TEST(kill_9_at_any_moment_loses_nothing_finished_and_repeats_nothing),
         TEST(several_processes_share_the_frames_and_double_none),
+        TEST(a_new_file_is_opened_by_several_at_once),
         TEST(a_claim_is_kept_while_its_process_lives_and_time_lasts),
         TEST(a_locked_store_is_one_clear_error),
         TEST(a_damaged_store_is_one_clear_error_or_works),
