@@ -58,40 +58,7 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
     }
 }
 
-INLINE void part(const es_dot *d, size_t row, const size_t rows, const size_t bits)
-{
-    size_t block = es_dot_block_bytes(d->group, bits, d->bf16);
-    for (size_t g = 0; g < d->groups; g++) {
-        group_half(d, g, d->panel + g * block, row, 0, rows, bits);
-        group_half(d, g, d->panel + g * block, row, 16, rows, bits);
-    }
-}
-
-#define PART_OF(R)                                                                                                     \
-    static void part_##R(const es_dot *d, size_t row)                                                                  \
-    {                                                                                                                  \
-        if (d->bits == 8)                                                                                              \
-            part(d, row, R, 8);                                                                                        \
-        else                                                                                                           \
-            part(d, row, R, 4);                                                                                        \
-    }
-PART_OF(1)
-PART_OF(2)
-PART_OF(3)
-PART_OF(4)
-PART_OF(5)
-PART_OF(6)
-
-static void multiply(const es_dot *d)
-{
-    static void (*const by_rows[PART])(const es_dot *, size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
-    if (!d->add)
-        memset(d->c, 0, d->rows * ES_DOT_COLS * sizeof *d->c);
-    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
-    by_rows[first - 1](d, 0);
-    if (first < d->rows)
-        by_rows[d->rows - first - 1](d, first);
-}
+#include "compute/cpu/dot_halves.h"
 
 void es_dot_avxvnni(es_dot_kernels *k)
 {
