@@ -90,6 +90,10 @@ typedef struct escriba_options {
     const char *device;       /* what our own engine computes on: "cpu"; "mlx", "mlx-cpu", "mlx-gpu": MLX on its GPU,
                                  else the processor; "auto": MLX where there is a GPU for it, else, and when it fails,
                                  the cpu. NULL: "cpu" for native, "mlx" for mlx */
+    const char *vision_cache; /* folder where our own engine keeps what its vision tower made of each picture, so that
+                                 it need not see it again; its owner's alone, made when it is not there. NULL: nowhere.
+                                 Where it cannot be used, on_note tells, and nothing else changes */
+    int64_t vision_cache_bytes; /* that may lie there, the least recently used going first; 0: 2 GB */
 } escriba_options;
 
 /* How to answer. NULL in its place means the defaults. */

@@ -14,7 +14,7 @@
 /* The fallback's options until they are needed: with all they point to. */
 typedef struct kept_options {
     escriba_options options;
-    char *texts[10];
+    char *texts[11];
 } kept_options;
 
 static bool is_mlx(const escriba_options *o)
@@ -47,7 +47,13 @@ static es_status open_local(es_intelligence **who, const escriba_options *o, boo
     if (note[0] != '\0' && o->on_note != NULL)
         o->on_note(o->note_data, note);
     es_local_options local = {.model = o->model,
-                              .engine = {.batch = o->batch, .context = o->context, .kv_bytes = o->memory},
+                              .engine = {.batch = o->batch,
+                                         .context = o->context,
+                                         .kv_bytes = o->memory,
+                                         .vision_dir = o->vision_cache,
+                                         .vision_dir_bytes = o->vision_cache_bytes,
+                                         .note = o->on_note,
+                                         .note_context = o->note_data},
                               .max_pixels = o->max_pixels,
                               .weight_cache = o->weight_cache,
                               .idle_unload = o->idle_unload};
@@ -84,8 +90,8 @@ static es_status check(const escriba_options *o, es_error *err)
         return es_fail(err, ES_ERR_ARGUMENT, "batch, max_pixels and context must be 0 (chosen) or more");
     if (!isfinite(o->timeout) || o->timeout < 0 || o->timeout > 86400)
         return es_fail(err, ES_ERR_ARGUMENT, "the timeout must be from 0 (chosen) to 86400 seconds");
-    if (o->memory < 0 || !isfinite(o->idle_unload) || o->idle_unload < 0)
-        return es_fail(err, ES_ERR_ARGUMENT, "memory and idle_unload must be 0 or more");
+    if (o->memory < 0 || o->vision_cache_bytes < 0 || !isfinite(o->idle_unload) || o->idle_unload < 0)
+        return es_fail(err, ES_ERR_ARGUMENT, "memory, vision_cache_bytes and idle_unload must be 0 or more");
     if (!es_device_name_ok(device_of(o)))
         return es_fail(err, ES_ERR_ARGUMENT, "unknown device \"%.40s\": auto, cpu, mlx, mlx-cpu or mlx-gpu", o->device);
     if (is_mlx(o) && (strcmp(device_of(o), "cpu") == 0 || strcmp(device_of(o), "auto") == 0))
@@ -134,8 +140,8 @@ static es_status keep(const escriba_options *given, kept_options **out, es_error
     es_status status = read_options(given, o, err);
     if (status == ES_OK && o->fallback != NULL)
         status = es_fail(err, ES_ERR_ARGUMENT, "a fallback cannot have a fallback");
-    const char **texts[] = {&o->model, &o->isa,          &o->precision,  &o->backend, &o->endpoint,
-                            &o->key,   &o->weight_cache, &o->keep_alive, &o->think,   &o->device};
+    const char **texts[] = {&o->model,        &o->isa,        &o->precision, &o->backend, &o->endpoint,    &o->key,
+                            &o->weight_cache, &o->keep_alive, &o->think,     &o->device,  &o->vision_cache};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == ES_OK; i++) {
         if (*texts[i] == NULL)
             continue;

@@ -115,6 +115,11 @@ static es_status write_all(int fd, const char *data, size_t size)
         data += n;
         size -= (size_t)n;
     }
+    return ES_OK;
+}
+
+static es_status sync_file(int fd)
+{
     return fsync(fd) == 0 || errno == EINVAL ? ES_OK : ES_ERR_IO; /* EINVAL: no file, nothing to sync */
 }
 
@@ -123,10 +128,56 @@ static es_status write_into(const char *path, const void *data, size_t size, es_
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     es_status status = fd < 0 ? ES_ERR_IO : write_all(fd, data, size);
+    if (status == ES_OK)
+        status = sync_file(fd);
     int saved = errno;
     if (fd >= 0)
         close(fd);
     return status == ES_OK ? ES_OK : es_fail(err, ES_ERR_IO, "cannot write %s: %s", path, strerror(saved));
+}
+
+void es_new_file_begin(es_new_file *file, const char *path)
+{
+    size_t length = strlen(path) + 16;
+    *file = (es_new_file){.fd = -1, .path = es_strdup(path), .temp = malloc(length)};
+    if (file->path == NULL || file->temp == NULL) {
+        file->failure = ENOMEM;
+        return;
+    }
+    snprintf(file->temp, length, "%s.XXXXXX", path);
+    file->fd = mkstemp(file->temp);
+    if (file->fd < 0)
+        file->failure = errno;
+}
+
+void es_new_file_add(es_new_file *file, const void *data, size_t size)
+{
+    if (file->failure == 0 && write_all(file->fd, data, size) != ES_OK)
+        file->failure = errno;
+}
+
+es_status es_new_file_end(es_new_file *file, unsigned mode, bool sync, es_error *err)
+{
+    if (file->failure == 0 && sync && sync_file(file->fd) != ES_OK)
+        file->failure = errno;
+    if (file->failure == 0 && fchmod(file->fd, (mode_t)mode) != 0)
+        file->failure = errno;
+    if (file->fd >= 0 && close(file->fd) != 0 && file->failure == 0)
+        file->failure = errno;
+    if (file->failure == 0 && rename(file->temp, file->path) != 0)
+        file->failure = errno;
+    es_status status = ES_OK;
+    if (file->failure != 0) {
+        if (file->fd >= 0)
+            unlink(file->temp);
+        status = file->failure == ENOMEM
+                     ? es_fail_memory(err, "a file's name", 0)
+                     : es_fail(err, ES_ERR_IO, "cannot write %s: %s", file->path, strerror(file->failure));
+    }
+    free(file->path);
+    free(file->temp);
+    *file = (es_new_file){.fd = -1};
+    return status;
 }
 
 es_status es_file_write(const char *path, const void *data, size_t size, unsigned mode, es_error *err)
@@ -134,35 +185,10 @@ es_status es_file_write(const char *path, const void *data, size_t size, unsigne
     struct stat there;
     if (stat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
         return write_into(path, data, size, err);
-    size_t length = strlen(path) + 16;
-    char *temp = malloc(length);
-    if (temp == NULL)
-        return es_fail_memory(err, path, length);
-    snprintf(temp, length, "%s.XXXXXX", path);
-    int fd = mkstemp(temp);
-    if (fd < 0) {
-        es_fail(err, ES_ERR_IO, "cannot write %s: %s", path, strerror(errno));
-        free(temp);
-        return ES_ERR_IO;
-    }
-    es_status status = write_all(fd, data, size);
-    if (status == ES_OK && fchmod(fd, (mode_t)mode) != 0)
-        status = ES_ERR_IO;
-    int saved = errno;
-    if (close(fd) != 0 && status == ES_OK) {
-        status = ES_ERR_IO;
-        saved = errno;
-    }
-    if (status == ES_OK && rename(temp, path) != 0) {
-        status = ES_ERR_IO;
-        saved = errno;
-    }
-    if (status != ES_OK) {
-        unlink(temp);
-        es_fail(err, ES_ERR_IO, "cannot write %s: %s", path, strerror(saved));
-    }
-    free(temp);
-    return status;
+    es_new_file file;
+    es_new_file_begin(&file, path);
+    es_new_file_add(&file, data, size);
+    return es_new_file_end(&file, mode, true, err);
 }
 
 bool es_file_exists(const char *path)
@@ -195,6 +221,19 @@ es_status es_mkdirs(const char *path, es_error *err)
             break;
     }
     free(copy);
+    return status;
+}
+
+es_status es_mkdirs_above(const char *path, es_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path)
+        return ES_OK; /* it exists */
+    char *folder = es_strndup(path, (size_t)(slash - path));
+    if (folder == NULL)
+        return es_fail_memory(err, path, 0);
+    es_status status = es_mkdirs(folder, err);
+    free(folder);
     return status;
 }
 

@@ -25,6 +25,20 @@ es_status es_file_read(const char *path, size_t limit, char **data, size_t *size
 /* The same for a file that is open; `name` is used in errors, fd stays the caller's. */
 es_status es_file_read_open(int fd, const char *name, size_t limit, char **data, size_t *size, es_error *err);
 
+/* A file on its way: written beside its final name, then put there whole. */
+typedef struct es_new_file {
+    int fd;
+    char *path, *temp; /* owned; both begin alike, temp ends in "." and six letters or digits */
+    int failure;       /* errno of the first failure; 0: none yet */
+} es_new_file;
+
+/* Begins a file that only its owner may read. A failure here and in es_new_file_add shows at the end. */
+void es_new_file_begin(es_new_file *file, const char *path);
+void es_new_file_add(es_new_file *file, const void *data, size_t size);
+/* Gives the file its mode and its name; `sync`: after it is on the disk. After any failure nothing is left behind and
+ * what bore the name before is untouched. */
+es_status es_new_file_end(es_new_file *file, unsigned mode, bool sync, es_error *err);
+
 /* Writes bytes to path through a temporary file beside it, fsync and rename: the old file or the new one, whole.
  * What is there and no file (a pipe, a device) is written into. */
 es_status es_file_write(const char *path, const void *data, size_t size, unsigned mode, es_error *err);
@@ -34,6 +48,8 @@ bool es_dir_exists(const char *path);
 
 /* mkdir -p; existing directories are fine. */
 es_status es_mkdirs(const char *path, es_error *err);
+/* The same for the folder that holds `path`. */
+es_status es_mkdirs_above(const char *path, es_error *err);
 
 /* "dir/name" newly allocated, or NULL when memory is short. */
 char *es_path_join(const char *dir, const char *name);

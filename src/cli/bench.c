@@ -17,7 +17,7 @@ static const es_flag flags[] = {
     {"--at-once", "N,N,...", "frames at once, one run each (8); 1,2,4,8,16,32 makes a curve"},
     {"--tokens", "N", "tokens each frame's answer has (64)"},
     {"--size", "WxH", "of the frames, where none are given (1024x576)"},
-    {"--caches", NULL, "take the frames as a recording: with each cache on and off"},
+    {"--caches", NULL, "take the frames as a recording: with each cache on and off; --vision-cache adds the disk"},
     {"--busy", NULL, "also put questions to an engine that has 32 frames to describe: how soon, at what cost"},
     {"--csv", "FILE", "write the figures there, too"},
     {"--svg", "FILE", "write the curve of frames a second there"},
@@ -132,21 +132,30 @@ static es_status run_points(es_bench_result *b, es_error *err)
     return ES_OK;
 }
 
+static void on_note(void *context, const char *line)
+{
+    (void)context;
+    es_complain("%s", line);
+}
+
 static es_status run_caches(es_bench_result *b, es_error *err)
 {
     const struct {
         const char *name;
         bool one; /* at a time */
         es_engine_options options;
+        bool disk; /* only with --vision-cache */
     } ways[] = {
-        {"no caches", false, no_caches},
-        {"all caches", false, {0}},
-        {"without answers", false, {.no_answer_cache = true}},
-        {"without vision", false, {.vision_cache_bytes = -1}},
-        {"without prefixes", false, {.no_prefix_cache = true}},
-        {"without drafts", false, {.no_drafts = true}},
-        {"all, one at a time", true, {0}},
-        {"no caches, one at a time", true, no_caches},
+        {"no caches", false, no_caches, false},
+        {"all caches", false, {0}, false},
+        {"without answers", false, {.no_answer_cache = true}, false},
+        {"without vision", false, {.vision_cache_bytes = -1}, false},
+        {"without prefixes", false, {.no_prefix_cache = true}, false},
+        {"without drafts", false, {.no_drafts = true}, false},
+        {"all, one at a time", true, {0}, false},
+        {"no caches, one at a time", true, no_caches, false},
+        {"disk too, first pass", false, {0}, true},
+        {"disk too, second pass", false, {0}, true},
     };
     es_grammar *grammar;
     es_lexicon *lexicon = NULL;
@@ -156,9 +165,16 @@ static es_status run_caches(es_bench_result *b, es_error *err)
     if (status == ES_OK)
         status = es_matcher_create(&matcher, grammar, lexicon, err);
     for (size_t i = 0; i < sizeof ways / sizeof *ways && status == ES_OK; i++) {
+        if (ways[i].disk && b->vision_dir == NULL)
+            continue;
         es_bench_run *r = &b->runs[b->run_count++];
         es_engine_options options = ways[i].options;
         options.batch = ways[i].one ? 1 : (int32_t)b->options->at_once[0];
+        if (ways[i].disk) {
+            options.vision_dir = b->vision_dir;
+            options.vision_dir_bytes = b->vision_dir_bytes;
+            options.note = on_note;
+        }
         r->at_once = (size_t)options.batch;
         r->frames = b->frames->count;
         snprintf(r->name, sizeof r->name, "%s", ways[i].name);
@@ -222,6 +238,8 @@ static es_status measure(es_bench_result *b, const es_settings *settings, es_err
     long long most = 1;
     for (size_t i = 0; i < o->points; i++)
         most = o->at_once[i] > most ? o->at_once[i] : most;
+    b->vision_dir = es_vision_folder(settings);
+    b->vision_dir_bytes = es_vision_folder_bytes(settings);
     b->kv_bytes = (int64_t)(es_settings_number(settings, ES_SETTING_MEMORY) * 1e9);
     size_t size;
     b->bytes = es_matrix_ready(device, b->model->weights.blocks[0].fc1.w, &size) != NULL;

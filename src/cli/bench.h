@@ -47,6 +47,8 @@ typedef struct es_bench_result {
     bool bytes; /* products are of bytes */
     double seconds_open;
     int64_t peak_memory, kv_bytes;
+    const char *vision_dir; /* --vision-cache; NULL: none */
+    int64_t vision_dir_bytes;
     es_bench_run *runs;
     size_t run_count;
 } es_bench_result;

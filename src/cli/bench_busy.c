@@ -158,7 +158,8 @@ void es_bench_busy_table(es_str *out, const es_bench_busy *y)
         "  allowed (1.5 x idle + a layer): %.0f ms: %s\n",
         y->frames, y->asks, 1e3 * y->busy, 1e3 * y->worst, 1e3 * y->idle, 1e3 * y->layer, 1e3 * allowed,
         y->busy <= allowed ? "holds" : "does not hold");
-    es_str_append_format(
-        out, "  the frames took %.2f s instead of %.2f s, %.2f s more; the questions alone %.2f s: %s\n", y->together,
-        y->alone, loss, y->own, loss <= y->own ? "no more than their share" : "more than their share");
+    es_str_append_format(out,
+                         "  the frames took %.2f s instead of %.2f s\n"
+                         "  allowed (the time that the questions take alone): %.2f s more, it was %.2f s: %s\n",
+                         y->together, y->alone, y->own, loss, loss <= y->own ? "holds" : "does not hold");
 }

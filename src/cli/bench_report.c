@@ -86,13 +86,13 @@ static void append_curve(es_str *out, const es_bench_result *b)
 
 static void append_savings(es_str *out, const es_bench_result *b)
 {
-    es_str_append_format(out, "\n  %-22s%15s%15s%15s%15s%15s\n", "run", "towers run", "pictures kept", "answers kept",
-                         "prefix tokens", "guesses right");
+    es_str_append_format(out, "\n  %-22s%15s%15s%15s%15s%15s%15s\n", "run", "towers run", "pictures kept", "from disk",
+                         "answers kept", "prefix tokens", "guesses right");
     for (size_t i = 0; i < b->run_count; i++) {
         const es_engine_stats *s = &b->runs[i].stats;
-        es_str_append_format(out, "  %-22s%15lld%15lld%15lld%15lld", b->runs[i].name, (long long)s->pictures_encoded,
-                             (long long)s->pictures_reused, (long long)s->answers_reused,
-                             (long long)s->prefix_tokens_reused);
+        es_str_append_format(out, "  %-22s%15lld%15lld%15lld%15lld%15lld", b->runs[i].name,
+                             (long long)s->pictures_encoded, (long long)s->pictures_reused, (long long)s->pictures_read,
+                             (long long)s->answers_reused, (long long)s->prefix_tokens_reused);
         append_cell(out, 15, "%lld of %lld", (long long)s->tokens_guessed_right, (long long)s->tokens_guessed);
         es_str_append(out, "\n");
     }
@@ -124,10 +124,11 @@ void es_bench_table(es_str *out, const es_bench_result *b)
 
 void es_bench_csv(es_str *out, const es_bench_result *b)
 {
-    es_str_append(out, "run,at_once,frames,width,height,tokens,device,seconds,frames_per_s,tokens_per_s,"
-                       "decode_image_s,preprocess_s,vision_s,prefill_s,decode_s,sample_s,vision_ops_per_s,"
-                       "prefill_ops_per_s,decode_bytes_per_s,peak_float_ops,peak_byte_ops,peak_read,"
-                       "towers_run,answers_reused,prefix_tokens_reused,guesses,guesses_right,peak_memory\n");
+    es_str_append(out,
+                  "run,at_once,frames,width,height,tokens,device,seconds,frames_per_s,tokens_per_s,"
+                  "decode_image_s,preprocess_s,vision_s,prefill_s,decode_s,sample_s,vision_ops_per_s,"
+                  "prefill_ops_per_s,decode_bytes_per_s,peak_float_ops,peak_byte_ops,peak_read,"
+                  "towers_run,pictures_read,answers_reused,prefix_tokens_reused,guesses,guesses_right,peak_memory\n");
     for (size_t i = 0; i < b->run_count; i++) {
         const es_bench_run *r = &b->runs[i];
         const es_engine_stats *s = &r->stats;
@@ -141,10 +142,10 @@ void es_bench_csv(es_str *out, const es_bench_result *b)
         es_str_append_format(out, "%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,", per(r->vision_ops, s->seconds_vision),
                              per(r->prefill_ops, s->seconds_prefill), per(r->decode_bytes, s->seconds_decode),
                              b->peaks.float_ops, b->peaks.byte_ops, b->peaks.read);
-        es_str_append_format(out, "%lld,%lld,%lld,%lld,%lld,%lld\n", (long long)s->pictures_encoded,
-                             (long long)s->answers_reused, (long long)s->prefix_tokens_reused,
-                             (long long)s->tokens_guessed, (long long)s->tokens_guessed_right,
-                             (long long)b->peak_memory);
+        es_str_append_format(out, "%lld,%lld,%lld,%lld,%lld,%lld,%lld\n", (long long)s->pictures_encoded,
+                             (long long)s->pictures_read, (long long)s->answers_reused,
+                             (long long)s->prefix_tokens_reused, (long long)s->tokens_guessed,
+                             (long long)s->tokens_guessed_right, (long long)b->peak_memory);
     }
 }
 

@@ -126,6 +126,9 @@ es_status es_open_device(const es_settings *settings, es_device **device, es_err
 void es_fill_options(const es_settings *settings, const char *model, escriba_options *options);
 /* Where ready weights are kept, as escriba_options says it. */
 const char *es_weight_folder(const es_settings *settings);
+/* Where embeddings of pictures are kept, NULL: nowhere, and how many bytes may lie there. */
+const char *es_vision_folder(const es_settings *settings);
+int64_t es_vision_folder_bytes(const es_settings *settings);
 void es_fill_request(const es_settings *settings, escriba_request *request);
 
 /* --- who answers (backend.c) --- */

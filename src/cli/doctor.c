@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "compute/cpu/cpu.h"
 #include "compute/mlx/mlx.h"
+#include "engine/shelf.h"
 #include "escriba.h"
 #include "hub/hub.h"
 
@@ -47,7 +48,10 @@ typedef struct findings {
     es_hub_models models;
     es_choice choice; /* what would run, where it can */
     bool runs;
-    es_error error; /* why nothing would run */
+    es_error error;         /* why nothing would run */
+    const char *vision_dir; /* NULL: none */
+    es_shelf_size vision_size;
+    int64_t vision_most; /* bytes */
     char servers[2][1000];
     char libraries[6][2][32];
 } findings;
@@ -108,6 +112,10 @@ static void find(findings *f, const es_settings *settings)
         snprintf(f->device, sizeof f->device, "%s", device->detail);
         es_device_free(device);
     }
+    f->vision_dir = es_vision_folder(settings);
+    f->vision_most = es_vision_folder_bytes(settings);
+    if (f->vision_dir != NULL)
+        es_shelf_measure(f->vision_dir, &f->vision_size);
     es_mlx_describe(&f->mlx, &f->mlx_error);
     es_hub_list(&f->models, &f->error);
     bool chosen = es_choose(settings, false, &f->choice, &f->error) == ES_OK;
@@ -156,6 +164,26 @@ static void append_mlx(es_str *out, const findings *f)
                              f->mlx.gpu ? "a GPU" : "it has no GPU here", es_human_bytes(f->mlx.memory, memory));
 }
 
+static void append_vision_cache(es_str *out, const findings *f)
+{
+    char bytes[32], most[32];
+    es_str_append(out, "vision cache  ");
+    if (f->vision_dir == NULL)
+        es_str_append(out, "in memory only; --vision-cache DIR keeps it on the disk\n");
+    else
+        es_str_append_format(out, "%s: %zu pictures, %s of at most %s\n", f->vision_dir, f->vision_size.files,
+                             es_human_bytes((double)f->vision_size.bytes, bytes),
+                             es_human_bytes((double)f->vision_most, most));
+}
+
+static void append_vision_cache_json(es_str *out, const findings *f)
+{
+    es_str_append(out, ", \"vision_cache\": {\"path\": ");
+    es_str_append_json(out, f->vision_dir != NULL ? f->vision_dir : "");
+    es_str_append_format(out, ", \"pictures\": %zu, \"bytes\": %" PRId64 ", \"limit\": %" PRId64 "}",
+                         f->vision_size.files, f->vision_size.bytes, f->vision_most);
+}
+
 static void append_mlx_json(es_str *out, const findings *f)
 {
     es_str_append(out, ", \"mlx\": {\"version\": ");
@@ -189,6 +217,7 @@ static void append_text(es_str *out, const findings *f)
                              es_human_bytes((double)m->size, a), m->complete ? "" : ", missing: ", m->missing);
     }
     es_str_append(out, f->models.count > 0 ? "\n" : "none: 'escriba pull' gets one\n");
+    append_vision_cache(out, f);
     es_str_append_format(out, "backends      native: %s\n", f->device[0] != '\0' ? "yes" : f->device_error.message);
     append_mlx(out, f);
     for (size_t i = 0; i < 2; i++)
@@ -236,6 +265,7 @@ static void append_json(es_str *out, const findings *f)
     }
     es_str_append(out, "}");
     append_mlx_json(out, f);
+    append_vision_cache_json(out, f);
     es_str_append(out, ", \"backend\": ");
     es_str_append_json(out, f->choice.backend != NULL ? f->choice.backend : "");
     es_str_append_format(out, ", \"would_run\": %s, \"verdict\": ", f->runs ? "true" : "false");

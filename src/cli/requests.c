@@ -26,6 +26,17 @@ const char *es_weight_folder(const es_settings *s)
     return strcmp(folder, "off") == 0 ? "" : *folder != '\0' ? folder : NULL;
 }
 
+const char *es_vision_folder(const es_settings *s)
+{
+    const char *folder = es_settings_text(s, ES_SETTING_VISION_CACHE);
+    return strcmp(folder, "off") == 0 || *folder == '\0' ? NULL : folder;
+}
+
+int64_t es_vision_folder_bytes(const es_settings *s)
+{
+    return (int64_t)(es_settings_number(s, ES_SETTING_VISION_CACHE_SIZE) * 1e9);
+}
+
 void es_fill_options(const es_settings *s, const char *model, escriba_options *o)
 {
     const char *isa = es_settings_text(s, ES_SETTING_ISA);
@@ -40,6 +51,8 @@ void es_fill_options(const es_settings *s, const char *model, escriba_options *o
     o->context = (int32_t)es_settings_int(s, ES_SETTING_CONTEXT);
     o->memory = (int64_t)(es_settings_number(s, ES_SETTING_MEMORY) * 1e9);
     o->weight_cache = es_weight_folder(s);
+    o->vision_cache = es_vision_folder(s);
+    o->vision_cache_bytes = es_vision_folder_bytes(s);
     o->idle_unload = es_settings_number(s, ES_SETTING_IDLE_UNLOAD);
     o->keep_alive = es_settings_text(s, ES_SETTING_OLLAMA_KEEP_ALIVE);
     o->think = es_settings_text(s, ES_SETTING_OLLAMA_THINK);

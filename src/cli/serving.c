@@ -13,6 +13,12 @@ static es_status open_device(void *context, es_device **device, es_error *err)
     return es_open_device(context, device, err);
 }
 
+static void on_note(void *context, const char *line)
+{
+    (void)context;
+    es_complain("%s", line);
+}
+
 es_sampling es_serving_sampling(const es_settings *s)
 {
     es_sampling sampling;
@@ -50,7 +56,10 @@ es_status es_serving_begin(es_serving *serving, const es_settings *s, const char
     serving->door.max_pixels = pixels > 0 ? pixels : width * width * 9 / 16; /* a 16:9 picture of that width */
     es_worker_options options = {.engine = {.batch = (int32_t)es_settings_int(s, ES_SETTING_BATCH),
                                             .context = (int32_t)es_settings_int(s, ES_SETTING_CONTEXT),
-                                            .kv_bytes = (int64_t)(es_settings_number(s, ES_SETTING_MEMORY) * 1e9)},
+                                            .kv_bytes = (int64_t)(es_settings_number(s, ES_SETTING_MEMORY) * 1e9),
+                                            .vision_dir = es_vision_folder(s),
+                                            .vision_dir_bytes = es_vision_folder_bytes(s),
+                                            .note = on_note},
                                  .weight_cache = es_weight_folder(s),
                                  .open_device = open_device,
                                  .context = (void *)(uintptr_t)s,

@@ -113,6 +113,7 @@ struct es_device {
     const es_device_ops *ops;
     const char *name;      /* "cpu", "mlx" */
     char detail[96];       /* "avx512 (VNNI, BF16), 2 threads" */
+    char arithmetic[64];   /* what its results' bits depend on; "": on what `detail` says */
     char layout[48];       /* of weights made ready: "panels 1 fast"; "": it works from the source itself */
     size_t kv_number_size; /* bytes of a number in its key-value caches */
     bool copies_weights;   /* a matrix made is independent of its source, which is not read again */

@@ -111,6 +111,8 @@ es_status es_engine_create(es_engine **engine, const es_model *model, const es_e
     es_status status = set_options(e, options, err);
     if (status == ES_OK)
         status = create_parts(e, err);
+    if (status == ES_OK)
+        es_disk_open(e);
     if (status != ES_OK) {
         es_engine_free(e);
         return status;
@@ -134,6 +136,7 @@ void es_engine_free(es_engine *e)
     es_text_scratch_free(&e->text, d);
     es_kv_free(d, e->kv);
     es_pages_free(&e->pages);
+    es_disk_close(e); /* it may be writing some of them */
     es_pictures_free(&e->pictures);
     es_answers_free(&e->answers);
     es_drafts_free(&e->drafts);
@@ -284,13 +287,15 @@ static es_sequence *next_to_feed(const es_engine *e)
     for (es_sequence *s = e->first; s != NULL; s = s->next) {
         if (s->stage == ES_STAGE_PREFILL)
             return s;
-        if (s->stage != ES_STAGE_VISION)
+        if (s->stage != ES_STAGE_VISION || es_disk_waits(s))
             continue;
         es_sequence *holder = e->lanes[s->request.priority > 0 ? 1 : 0].sequence;
         return holder != NULL ? holder : s;
     }
     return NULL;
 }
+
+#define DISK_GLANCE 0.05 /* seconds between looks at what else there may be to do */
 
 static bool anyone_decodes(const es_engine *e)
 {
@@ -311,6 +316,8 @@ static es_status work(es_engine *e, const es_cancel *cancel, es_error *err)
     es_status status;
     if (feed == NULL || due) {
         feed = feed != NULL && feed->stage == ES_STAGE_PREFILL ? feed : NULL;
+        if (feed == NULL && !decoding && e->wanted > 0)
+            es_shelf_wait(e->shelf, DISK_GLANCE);
         return decoding ? es_pass_text(e, feed, true, cancel, err) : ES_OK;
     }
     if (feed->stage == ES_STAGE_VISION)
@@ -329,6 +336,7 @@ es_status es_engine_step(es_engine *e, const es_cancel *cancel, bool *idle, es_e
     if (es_cancel_asked(cancel))
         return es_fail(err, ES_ERR_CANCELLED, "cancelled");
     admit(e);
+    es_disk_settle(e);
     es_error own = {0};
     es_status status = work(e, cancel, &own);
     if (status != ES_OK && err != NULL)

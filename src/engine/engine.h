@@ -25,11 +25,17 @@ typedef struct es_engine_options {
     int32_t prefill_chunk;      /* rows a prefill step takes at most; 0: 512 */
     int64_t kv_bytes;           /* keys and values may take so much; 0: half of the machine's memory */
     int64_t vision_cache_bytes; /* 0: 256 MiB; -1: off */
+    const char *vision_dir;     /* folder of the vision cache on the disk (docs/engine.md); NULL: none */
+    int64_t vision_dir_bytes;   /* that may lie there; 0: 2 GB */
     bool no_prefix_cache, no_answer_cache, no_drafts;
     es_policy policy;
     /* ES_POLICY_LATENCY: seconds that the tower may go on while others wait for a token; it ends with the block under
      * way. 0: 0.25. */
     double patience;
+    /* Something a person may want to know, on one line (may be NULL): that the folder cannot be used. Called by
+     * es_engine_create and es_engine_step. */
+    void (*note)(void *context, const char *line);
+    void *note_context;
 } es_engine_options;
 
 es_status es_engine_create(es_engine **engine, const es_model *model, const es_engine_options *options, es_error *err);
@@ -110,6 +116,7 @@ typedef struct es_engine_stats {
     int64_t steps, decoded_rows, prefilled_rows, pictures_encoded; /* since the engine was made */
     int64_t pages_used, pages_total, pages_cached, preemptions;
     int64_t prefix_tokens_reused, pictures_reused, answers_reused;
+    int64_t pictures_read, pictures_kept; /* from and to the disk */
     int64_t tokens_guessed, tokens_guessed_right;
     int64_t decode_passes;                                  /* passes in which somebody decoded */
     double seconds_vision, seconds_prefill, seconds_decode; /* of passes, divided by rows where both share one */

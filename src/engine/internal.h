@@ -8,6 +8,7 @@
 #include "engine/pages.h"
 #include "engine/pictures.h"
 #include "engine/scores.h"
+#include "engine/shelf.h"
 
 typedef enum es_stage {
     ES_STAGE_QUEUED,  /* waits for pages */
@@ -33,6 +34,8 @@ typedef struct es_sequence {
     es_hash answer_key;
     es_hash *picture_hashes; /* [prompt.grid_count] */
     es_picture **pictures;   /* [prompt.grid_count]; NULL until the tower has seen it */
+    es_wanted **wanted;      /* [prompt.grid_count] asked of the disk; NULL: not, or no longer */
+    double wanted_since;     /* es_now */
     size_t vision_at;        /* the picture to encode next */
     es_hash *keys;           /* [key_count] of the full pages so far */
     size_t key_count, key_capacity;
@@ -70,6 +73,9 @@ struct es_engine {
     es_kv *kv;
     es_pages pages;
     es_pictures pictures;
+    es_shelf *shelf; /* NULL: no vision cache on the disk */
+    size_t wanted;   /* pictures asked of it */
+    bool disk_hangs; /* it is not asked any more */
     es_answers answers;
     es_drafts drafts;
     es_hash hash_key;
@@ -120,5 +126,20 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
 /* Some of the tower for `s`: until its pictures are done, or `until` (es_now) has passed. */
 es_status es_pass_vision(es_engine *e, es_sequence *s, double until, const es_cancel *cancel, es_error *err);
 void es_lane_clear(es_engine *e, const es_sequence *s); /* forgets a picture half done for s */
+/* The next picture of s is there: from a cache, or done just now. */
+void es_sequence_see(es_sequence *s, es_picture *picture);
+
+/* --- disk.c --- */
+void es_disk_open(es_engine *e); /* without success it is noted, and done without */
+void es_disk_close(es_engine *e);
+/* Asks for the pictures that an admitted sequence needs, and forgets them. */
+void es_disk_ask(es_engine *e, es_sequence *s);
+void es_disk_forget(es_engine *e, es_sequence *s);
+/* Has what the tower just made kept. */
+void es_disk_keep(es_engine *e, es_picture *picture);
+/* Gives sequences what has come, and lets go of what is written. */
+void es_disk_settle(es_engine *e);
+/* Whether the next picture of s is still to come from the disk. */
+bool es_disk_waits(const es_sequence *s);
 
 #endif

@@ -207,8 +207,7 @@ void es_lane_clear(es_engine *e, const es_sequence *s)
     }
 }
 
-/* The next picture is there: from the cache, or done just now. */
-static void next_picture(es_sequence *s, es_picture *picture)
+void es_sequence_see(es_sequence *s, es_picture *picture)
 {
     s->pictures[s->vision_at++] = picture;
     if (s->vision_at == s->prompt.grid_count)
@@ -222,7 +221,7 @@ static es_status enter_lane(es_engine *e, es_lane *lane, es_sequence *s, es_erro
         s->request.watch == NULL ? es_pictures_find(&e->pictures, s->picture_hashes[s->vision_at]) : NULL;
     if (known != NULL) {
         e->stats.pictures_reused++;
-        next_picture(s, known);
+        es_sequence_see(s, known);
         return ES_OK;
     }
     ES_TRY(es_vision_begin(e->model, &lane->scratch, &s->request.prompt.pictures[s->vision_at], &lane->run,
@@ -246,7 +245,9 @@ static es_status advance_lane(es_engine *e, es_lane *lane, es_error *err)
     lane->sequence = NULL;
     ES_TRY(es_pictures_add(&e->pictures, s->picture_hashes[s->vision_at], &lane->run.output, &picture, err));
     e->stats.pictures_encoded++;
-    next_picture(s, picture);
+    if (s->request.watch == NULL)
+        es_disk_keep(e, picture);
+    es_sequence_see(s, picture);
     return ES_OK;
 }
 
@@ -264,7 +265,7 @@ es_status es_pass_vision(es_engine *e, es_sequence *s, double until, const es_ca
             status = enter_lane(e, lane, s, err);
         else
             status = advance_lane(e, lane, err);
-    } while (status == ES_OK && s->stage == ES_STAGE_VISION && es_now() < until);
+    } while (status == ES_OK && s->stage == ES_STAGE_VISION && !es_disk_waits(s) && es_now() < until);
     double seconds = es_now() - begin;
     e->tower_seconds += seconds;
     s->answer.seconds_vision += seconds;

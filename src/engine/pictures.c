@@ -38,21 +38,30 @@ void es_pictures_free(es_pictures *c)
     *c = (es_pictures){0};
 }
 
+/* A list is enough: a picture costs seconds, and a few hundred fit the limit. */
+static es_picture *look_up(const es_pictures *c, es_hash hash)
+{
+    es_picture *p = c->limit == 0 ? NULL : c->newest;
+    while (p != NULL && !es_hash_equal(p->hash, hash))
+        p = p->older;
+    return p;
+}
+
+bool es_pictures_know(const es_pictures *c, es_hash hash)
+{
+    return look_up(c, hash) != NULL;
+}
+
 es_picture *es_pictures_find(es_pictures *c, es_hash hash)
 {
-    if (c->limit == 0)
+    es_picture *p = look_up(c, hash);
+    if (p == NULL)
         return NULL;
-    /* A list is enough: a picture costs seconds, and a few hundred fit the limit. */
-    for (es_picture *p = c->newest; p != NULL; p = p->older) {
-        if (!es_hash_equal(p->hash, hash))
-            continue;
-        if (p->users++ == 0)
-            c->bytes -= size_of(p);
-        unlist(c, p);
-        make_newest(c, p);
-        return p;
-    }
-    return NULL;
+    if (p->users++ == 0)
+        c->bytes -= size_of(p);
+    unlist(c, p);
+    make_newest(c, p);
+    return p;
 }
 
 es_status es_pictures_add(es_pictures *c, es_hash hash, es_vision_output *output, es_picture **picture, es_error *err)

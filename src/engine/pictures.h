@@ -22,6 +22,8 @@ void es_pictures_free(es_pictures *pictures);
 
 /* The picture with this content, with one more user; NULL when it is not known. */
 es_picture *es_pictures_find(es_pictures *pictures, es_hash hash);
+/* Whether it is known; nothing is changed by asking. */
+bool es_pictures_know(const es_pictures *pictures, es_hash hash);
 /* Takes over the output (also when this fails) as a picture with one user. */
 es_status es_pictures_add(es_pictures *pictures, es_hash hash, es_vision_output *output, es_picture **picture,
                           es_error *err);

@@ -155,7 +155,8 @@ static es_status create_parts(es_engine *e, es_sequence *s, es_error *err)
         ES_TRY(es_scores_create(&s->scores, e->model->config.text.vocab, s->request.generation.best_count, err));
     s->pictures = es_calloc(prompt->picture_count, sizeof *s->pictures);
     s->picture_hashes = es_calloc(prompt->picture_count, sizeof *s->picture_hashes);
-    if (s->pictures == NULL || s->picture_hashes == NULL)
+    s->wanted = e->shelf != NULL ? es_calloc(prompt->picture_count, sizeof(es_wanted *)) : NULL;
+    if (s->pictures == NULL || s->picture_hashes == NULL || (e->shelf != NULL && s->wanted == NULL))
         return es_fail_memory(err, "a prompt", 0);
     for (size_t i = 0; i < prompt->picture_count; i++)
         s->picture_hashes[i] = es_picture_hash(e->hash_key, &prompt->pictures[i]);
@@ -203,8 +204,10 @@ static void release_pictures(es_engine *e, es_sequence *s)
 void es_sequence_free(es_engine *e, es_sequence *s)
 {
     es_lane_clear(e, s);
+    es_disk_forget(e, s);
     release_pages(e, s);
     release_pictures(e, s);
+    free(s->wanted);
     free(s->pages);
     free(s->keys);
     free(s->pictures);
@@ -352,12 +355,14 @@ es_status es_sequence_admit(es_engine *e, es_sequence *s, bool *admitted, es_err
     s->begun = true;
     s->vision_at = first_picture_needed(s);
     s->stage = s->vision_at < s->prompt.grid_count ? ES_STAGE_VISION : ES_STAGE_PREFILL;
+    es_disk_ask(e, s);
     return ES_OK;
 }
 
 void es_sequence_set_aside(es_engine *e, es_sequence *s)
 {
     es_lane_clear(e, s);
+    es_disk_forget(e, s);
     release_pages(e, s);
     release_pictures(e, s);
     s->stage = ES_STAGE_QUEUED;

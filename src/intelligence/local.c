@@ -4,13 +4,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include "base/waiting.h"
 #include "intelligence/frame_walk.h"
 #include "intelligence/record_grammar.h"
 
@@ -113,17 +113,6 @@ bool es_local_is_loaded(es_intelligence *self)
     return loaded;
 }
 
-/* Waits, under the lock, for so many seconds or until something changed. */
-static void wait_for(local *l, double seconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    long long nanoseconds = until.tv_nsec + (long long)((seconds < 1e6 ? seconds : 1e6) * 1e9);
-    until.tv_sec += (time_t)(nanoseconds / 1000000000);
-    until.tv_nsec = (long)(nanoseconds % 1000000000);
-    pthread_cond_timedwait(&l->changed, &l->lock, &until);
-}
-
 static void *watch_the_clock(void *context)
 {
     local *l = context;
@@ -133,7 +122,7 @@ static void *watch_the_clock(void *context)
         if (l->engine == NULL)
             pthread_cond_wait(&l->changed, &l->lock);
         else if (left > 0.0)
-            wait_for(l, left);
+            es_cond_wait_for(&l->changed, &l->lock, left);
         else
             let_go(l);
     }
@@ -311,6 +300,7 @@ static void destroy(es_intelligence *base)
     pthread_mutex_destroy(&self->lock);
     free((char *)(uintptr_t)self->options.model);
     free((char *)(uintptr_t)self->options.weight_cache);
+    free((char *)(uintptr_t)self->options.engine.vision_dir);
     free(self);
 }
 
@@ -318,9 +308,14 @@ static const es_intelligence_ops local_ops = {destroy, classify_frames, generate
 
 static es_status fill(local *l, const es_local_options *options, es_error *err)
 {
-    l->options.model = es_strdup(options->model);
-    l->options.weight_cache = options->weight_cache != NULL ? es_strdup(options->weight_cache) : NULL;
-    if (l->options.model == NULL || (options->weight_cache != NULL && l->options.weight_cache == NULL))
+    const char *const given[] = {options->model, options->weight_cache, options->engine.vision_dir};
+    const char **const own[] = {&l->options.model, &l->options.weight_cache, &l->options.engine.vision_dir};
+    bool failed = false;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        *own[i] = given[i] != NULL ? es_strdup(given[i]) : NULL;
+        failed = failed || (given[i] != NULL && *own[i] == NULL);
+    }
+    if (failed)
         return es_fail_memory(err, "a path", 0);
     ES_TRY(open_model(l, err));
     l->last_used = es_now();
@@ -342,7 +337,7 @@ es_status es_local_create(es_intelligence **self, es_device *device, const es_lo
     l->device = device;
     l->options = *options;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    es_cond_init(&l->changed);
     es_status status = fill(l, options, err);
     if (status != ES_OK) {
         destroy(&l->base);

@@ -1,24 +1,21 @@
 /* weight_cache.c - [head][table][matrices, each at a multiple of 64 bytes]. */
 #include "model/weight_cache.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "model/identity.h"
 
 #define MAGIC "escriba\n"
 #define VERSION 1u
 #define ORDER 0x01020304u /* reads otherwise on a machine of the other byte order */
 #define ALIGN 64u
-#define SAMPLE 64u /* bytes of each tensor that are part of the key */
 
 typedef struct head {
     char magic[8];
@@ -69,57 +66,15 @@ es_status es_weight_cache_path(char **path, const char *cache_dir, const char *m
     return *path == NULL ? es_fail_memory(err, "a path", 0) : ES_OK;
 }
 
-static void add_number(es_sha *sha, uint64_t number)
-{
-    es_sha_update(sha, &number, sizeof number);
-}
-
-static bool add_file(es_sha *sha, const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return false;
-    add_number(sha, (uint64_t)st.st_size);
-    add_number(sha, (uint64_t)st.st_dev);
-    add_number(sha, (uint64_t)st.st_ino);
-#if defined(__APPLE__)
-    es_sha_update(sha, &st.st_mtimespec, sizeof st.st_mtimespec);
-    es_sha_update(sha, &st.st_ctimespec, sizeof st.st_ctimespec);
-#else
-    es_sha_update(sha, &st.st_mtim, sizeof st.st_mtim);
-    es_sha_update(sha, &st.st_ctim, sizeof st.st_ctim); /* nobody can set it back */
-#endif
-    return true;
-}
-
-static void add_tensor(es_sha *sha, const es_view *view)
-{
-    es_sha_update(sha, view->name, strlen(view->name) + 1);
-    es_sha_update(sha, view->type, strlen(view->type) + 1);
-    for (int i = 0; i < view->n_dims; i++)
-        add_number(sha, (uint64_t)view->dims[i]);
-    size_t n = view->size < SAMPLE ? view->size : SAMPLE;
-    es_sha_update(sha, (const uint8_t *)view->data + (view->size - n) / 2, n);
-}
-
 es_status es_weight_cache_key(char key[ES_SHA256_HEX + 1], const es_device *device, const es_tensors *tensors)
 {
     es_sha sha;
-    size_t count = es_tensors_count(tensors);
     if (device->layout[0] == '\0')
         return ES_ERR_UNSUPPORTED;
     es_sha256_begin(&sha);
-    add_number(&sha, VERSION);
-    es_sha_update(&sha, device->layout, strlen(device->layout) + 1);
-    for (size_t i = 0; i < count; i++) {
-        const es_view *view = es_tensors_at(tensors, i);
-        bool seen = false;
-        for (size_t j = 0; j < i && !seen; j++)
-            seen = es_tensors_at(tensors, j)->file == view->file;
-        if (!seen && !add_file(&sha, view->file))
-            return ES_ERR_UNSUPPORTED;
-        add_tensor(&sha, view);
-    }
+    es_identity_add_number(&sha, VERSION);
+    es_identity_add_text(&sha, device->layout);
+    ES_TRY(es_identity_add_tensors(&sha, tensors));
     es_sha_finish(&sha, key);
     return ES_OK;
 }
@@ -187,58 +142,20 @@ void es_weight_cache_close(es_weight_cache *cache)
 
 /* --- writing --- */
 
-static bool put(FILE *file, const void *data, size_t size)
-{
-    return fwrite(data, 1, size, file) == size;
-}
-
-static bool put_all(FILE *file, const head *h, const entry *table, const es_device *device, es_matrix *const *matrices)
+static void put_all(es_new_file *file, const head *h, const entry *table, const es_device *device,
+                    es_matrix *const *matrices)
 {
     static const char zeros[ALIGN] = {0};
     uint64_t at = sizeof *h + h->count * sizeof *table;
-    if (!put(file, h, sizeof *h) || !put(file, table, (size_t)h->count * sizeof *table))
-        return false;
+    es_new_file_add(file, h, sizeof *h);
+    es_new_file_add(file, table, (size_t)h->count * sizeof *table);
     for (size_t i = 0; i < h->count; i++) {
         size_t size;
         const void *data = es_matrix_ready(device, matrices[i], &size);
-        if (!put(file, zeros, (size_t)(table[i].offset - at)) || !put(file, data, size))
-            return false;
+        es_new_file_add(file, zeros, (size_t)(table[i].offset - at));
+        es_new_file_add(file, data, size);
         at = table[i].offset + size;
     }
-    return fflush(file) == 0 && fsync(fileno(file)) == 0;
-}
-
-/* Through a file of its own beside it, so that nobody ever sees half of one. */
-static es_status put_file(const char *path, const head *h, const entry *table, const es_device *device,
-                          es_matrix *const *matrices, es_error *err)
-{
-    es_str name = {0};
-    es_str_append_format(&name, "%s.XXXXXX", path);
-    ES_TRY(es_str_check(&name, err));
-    int fd = mkstemp(name.data);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "wb");
-    bool done = file != NULL && put_all(file, h, table, device, matrices);
-    int why = errno;
-    if (file != NULL)
-        done = fclose(file) == 0 && done;
-    else if (fd >= 0)
-        close(fd);
-    done = done && rename(name.data, path) == 0;
-    if (!done && fd >= 0)
-        unlink(name.data);
-    es_str_free(&name);
-    return done ? ES_OK : es_fail(err, ES_ERR_IO, "cannot write %s: %s", path, strerror(why));
-}
-
-static es_status make_folder(const char *path, es_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL || slash == path ? NULL : es_strndup(path, (size_t)(slash - path));
-    if (folder == NULL)
-        return ES_OK; /* it exists */
-    es_status status = es_mkdirs(folder, err);
-    free(folder);
-    return status;
 }
 
 es_status es_weight_cache_write(const char *path, const char *key, const es_device *device, es_matrix *const *matrices,
@@ -259,9 +176,13 @@ es_status es_weight_cache_write(const char *path, const char *key, const es_devi
     }
     h.size = at;
     h.sum = sum_of(table, n * sizeof *table);
-    es_status status = make_folder(path, err);
-    if (status == ES_OK)
-        status = put_file(path, &h, table, device, matrices, err);
+    es_status status = es_mkdirs_above(path, err);
+    if (status == ES_OK) {
+        es_new_file file;
+        es_new_file_begin(&file, path);
+        put_all(&file, &h, table, device, matrices);
+        status = es_new_file_end(&file, 0600, true, err);
+    }
     free(table);
     return status;
 }

@@ -108,6 +108,8 @@ es_status es_metrics(es_exchange *x, es_error *err)
            (double)e->prefix_tokens_reused);
     metric(out, "pictures_reused", "gauge", "Pictures found cached since the model was loaded.",
            (double)e->pictures_reused);
+    metric(out, "pictures_read", "gauge", "Pictures read from the disk since the model was loaded.",
+           (double)e->pictures_read);
     metric(out, "answers_reused", "gauge", "Answers found cached since the model was loaded.",
            (double)e->answers_reused);
     metric(out, "model_loaded", "gauge", "1 when a model is in memory.", s.model[0] != '\0');

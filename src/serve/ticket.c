@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
-#include "serve/waiting.h"
+#include "base/waiting.h"
 
 es_status es_ticket_create(es_ticket **ticket, es_error *err)
 {

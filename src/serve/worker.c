@@ -13,9 +13,9 @@
 
 #include "base/mem.h"
 #include "base/thread.h"
+#include "base/waiting.h"
 #include "serve/forms.h"
 #include "serve/turns.h"
-#include "serve/waiting.h"
 
 #define USUAL_QUEUE 64
 #define USUAL_PICTURE_BYTES ((int64_t)512 << 20)

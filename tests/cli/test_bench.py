@@ -42,16 +42,20 @@ class Bench(common.Case):
 
     def test_each_cache_on_and_off(self):
         frames = [self.path("frames", "frame_%04ds.png" % (10 * i)) for i in (0, 1, 1, 2, 1, 3)]
-        result = self.bench("--caches", "--at-once", "2", "--tokens", "60", "--csv", self.path("c.csv"), *frames)
+        result = self.bench("--caches", "--at-once", "2", "--tokens", "60", "--csv", self.path("c.csv"), "--vision-cache",
+                            self.path("vision"), *frames)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         rows = {row["run"]: row for row in self.rows("c.csv")}
-        self.assertEqual(len(rows), 8)
+        self.assertEqual(len(rows), 10)
         self.assertEqual(rows["no caches"]["towers_run"], "6")
         self.assertEqual(rows["all caches"]["towers_run"], "4")  # four different frames
         self.assertEqual(rows["all caches"]["answers_reused"], "2")
         self.assertEqual(rows["without answers"]["answers_reused"], "0")
         self.assertEqual(rows["without drafts"]["guesses"], "0")
         self.assertEqual(rows["without prefixes"]["prefix_tokens_reused"], "0")
+        self.assertEqual(rows["disk too, first pass"]["towers_run"], "4")
+        self.assertEqual(rows["disk too, second pass"]["towers_run"], "0")
+        self.assertEqual(rows["disk too, second pass"]["pictures_read"], "4")
         self.assertEqual(rows["all, one at a time"]["at_once"], "1")
 
     def test_what_makes_no_sense_is_refused(self):

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "engine/engine.h"
 #include "fixture.h"
 
@@ -26,7 +28,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 #endif
 
 /* What our code asked of the C library while `on`. */
@@ -85,6 +86,8 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 }
 
 /* A model with an engine in which three prompts are being answered. */
+static char folder[] = "/tmp/escriba-guard-XXXXXX"; /* of the vision cache on the disk */
+
 typedef struct busy {
     es_device *device;
     es_model *model;
@@ -106,26 +109,40 @@ static void step(busy *b)
     assert_false(idle);
 }
 
-/* Every sequence has said something: prompts are done with. */
-static void start(busy *b, const fixture *f, size_t threads, es_precision precision, bool sampled)
+static void ask(busy *b, const fixture *f, int32_t tokens, bool sampled)
 {
     es_error err = {0};
-    es_cpu_options options = {.threads = threads, .precision = precision};
-    must(es_cpu_device_create(&b->device, &options, &err), &err);
-    must(es_model_open(&b->model, b->device, f->model->dir, &err), &err);
-    must(es_engine_create(&b->engine, b->model, &(es_engine_options){.no_answer_cache = true}, &err), &err);
     for (size_t k = 0; k < 3; k++) {
         fixture_prompt *p = &b->prompts[k];
         fixture_prompt_get(p, f, k);
         es_request request = {.prompt = {p->messages, p->message_count, p->pictures, p->picture_count},
-                              .generation = {.max_tokens = TOKENS, .ignore_eos = true}};
+                              .generation = {.max_tokens = tokens, .ignore_eos = true}};
         es_sampling_init(&request.generation.sampling);
         request.generation.sampling.temperature = sampled ? 0.8f : 0.0f;
         request.generation.sampling.top_k = sampled ? 20 : 0;
         must(es_engine_add(b->engine, &request, NULL, &err), &err);
     }
+}
+
+/* Every sequence has said something: prompts are done with, and what was to be kept on the disk is. */
+static void start(busy *b, const fixture *f, size_t threads, es_precision precision, bool sampled)
+{
+    es_error err = {0};
+    es_cpu_options options = {.threads = threads, .precision = precision};
+    es_engine_options how = {.no_answer_cache = true, .vision_dir = folder};
     es_engine_stats stats = {0};
-    while (stats.decoded_rows < 3 * 3) {
+    bool idle = false;
+    must(es_cpu_device_create(&b->device, &options, &err), &err);
+    must(es_model_open(&b->model, b->device, f->model->dir, &err), &err);
+    must(es_engine_create(&b->engine, b->model, &how, &err), &err);
+    ask(b, f, 1, sampled);
+    while (!idle || stats.pictures_kept < stats.pictures_encoded) {
+        must(es_engine_step(b->engine, NULL, &idle, &err), &err);
+        es_engine_get_stats(b->engine, &stats);
+    }
+    assert_true(stats.pictures_encoded + stats.pictures_read > 0);
+    ask(b, f, TOKENS, sampled);
+    for (int64_t before = stats.decoded_rows; stats.decoded_rows < before + 3 * 3;) {
         step(b);
         es_engine_get_stats(b->engine, &stats);
     }
@@ -246,14 +263,24 @@ static int set_up(void **state)
     static fixture f;
     fixture_open(&f, "sharded-bf16", es_cpu_best_isa());
     assert_true(f.prompt_count >= 3);
+    assert_non_null(mkdtemp(folder));
     *state = &f;
     return 0;
 }
 
 static int tear_down(void **state)
 {
+    es_names names;
     fixture_close(*state);
-    return 0;
+    if (es_dir_list(folder, &names, NULL) != ES_OK)
+        return -1;
+    for (size_t i = 0; i < names.count; i++) {
+        char *path = es_path_join(folder, names.items[i]);
+        unlink(path);
+        free(path);
+    }
+    es_names_free(&names);
+    return rmdir(folder);
 }
 
 int main(void)

@@ -26,7 +26,7 @@ Options._fields_ = [("size", c_size_t), ("model", c_char_p), ("isa", c_char_p), 
                     ("endpoint", c_char_p), ("key", c_char_p), ("timeout", c_double), ("fallback", POINTER(Options)),
                     ("on_note", NoteFn), ("note_data", c_void_p), ("memory", c_int64), ("weight_cache", c_char_p),
                     ("idle_unload", c_double), ("keep_alive", c_char_p), ("think", c_char_p),
-                    ("device", c_char_p)]
+                    ("device", c_char_p), ("vision_cache", c_char_p), ("vision_cache_bytes", c_int64)]
 
 
 class Request(Structure):

@@ -530,6 +530,8 @@ es_status es_cpu_device_create(es_device **out, const es_cpu_options *options, e
         return status;
     }
     bool exact = cpu->precision == ES_PRECISION_EXACT;
+    snprintf(cpu->base.arithmetic, sizeof cpu->base.arithmetic, "%s %s %s", es_isa_name(isa),
+             exact ? "" : cpu->dot.name, cpu->base.layout); /* not how many threads */
     snprintf(cpu->base.detail, sizeof cpu->base.detail, "%s%s%s%s, %zu thread%s", es_isa_name(isa),
              exact ? "" : " (products by ", exact ? "" : cpu->dot.name, exact ? "" : ")", cpu->workers,
              cpu->workers == 1 ? "" : "s");

@@ -1,6 +1,6 @@
 /* waiting.h - conditions with a time limit on the clock that nobody sets, on Linux and macOS alike. */
-#ifndef ES_SERVE_WAITING_H
-#define ES_SERVE_WAITING_H
+#ifndef ES_BASE_WAITING_H
+#define ES_BASE_WAITING_H
 
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-#include "serve/waiting.h"
+#include "base/waiting.h"
 
 #include <math.h>
 #include <time.h>
