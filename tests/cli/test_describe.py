@@ -47,6 +47,30 @@ class Records(common.Case):
             self.assertEqual(other, texts[0])
         self.assertEqual(len(texts[0]), 6)
 
+    def test_a_second_run_takes_the_towers_work_from_the_disk(self):
+        def run(*args, **how):
+            result = self.describe("--ordered", "--raw", self.folder, *args, **how)
+            self.assertEqual(result.returncode, 0)
+            records = self.records(result)
+            return [r["raw_text"] for r in records], sum(r["seconds"]["vision"] for r in records), result.stderr
+
+        where = self.path("kept", "pictures")
+        plain, _, _ = run()
+        first, first_vision, told = run("--vision-cache", where)
+        self.assertEqual((first, told), (plain, ""))
+        self.assertGreater(first_vision, 0)
+        again, vision, told = run(env={"ESCRIBANO_VLM_VISION_CACHE": where})
+        self.assertEqual((again, vision, told), (plain, 0, ""))
+        _, vision, _ = run("--vision-cache", "off", env={"ESCRIBANO_VLM_VISION_CACHE": where})
+        self.assertGreater(vision, 0)
+        told = json.loads(self.run_escriba("doctor", "--json", "--vision-cache", where).stdout)["vision_cache"]
+        self.assertEqual((told["path"], told["limit"]), (where, 2000000000))
+        self.assertGreater(told["pictures"], 0)
+        self.assertIn(where + ": ", self.run_escriba("doctor", "--vision-cache", where).stdout)
+        other, _, told = run("--vision-cache", self.write("a-file", b""))
+        self.assertEqual((other, len(told.splitlines())), (plain, 1))
+        self.assertIn("a-file is not a directory", told)
+
     def test_one_bad_frame_among_good_ones(self):
         bad = self.write("bad.png", b"not a picture")
         good = self.path("frames", "frame_0000s.png")
