@@ -3,7 +3,7 @@
 # Debian and Ubuntu by apt (as root or through sudo), macOS by Homebrew.
 set -eu
 
-debian="gcc pkg-config meson ninja-build python3 libjansson-dev libpcre2-dev libutf8proc-dev libjpeg-dev libpng-dev
+debian="gcc pkg-config meson ninja-build python3 openssl libjansson-dev libpcre2-dev libutf8proc-dev libjpeg-dev libpng-dev
 libwebp-dev libcurl4-openssl-dev libmicrohttpd-dev libcmocka-dev libsqlite3-dev libavformat-dev libavcodec-dev libavutil-dev
 libswscale-dev"
 brew="meson ninja pkg-config jansson pcre2 utf8proc jpeg-turbo libpng webp curl libmicrohttpd cmocka sqlite ffmpeg"

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "hub/trust.h"
 
 #define MAX_REDIRECTS 8
 #define MAX_PAUSE 60.0         /* seconds: the longest pause of our own choosing */
@@ -293,18 +294,6 @@ static int on_tick(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_of
     return cancelled(t->http) ? 1 : 0;
 }
 
-/* A bundle of certificates to trust in place of the system's, by the names that other clients of the hub know. */
-static const char *certificate_bundle(void)
-{
-    static const char *const names[] = {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value != NULL && value[0] != '\0')
-            return value;
-    }
-    return NULL;
-}
-
 static void set_up(transfer *t, const char *url, uint64_t offset, struct curl_slist *headers)
 {
     es_http *http = t->http;
@@ -322,8 +311,7 @@ static void set_up(transfer *t, const char *url, uint64_t offset, struct curl_sl
 #else
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
-    if (certificate_bundle() != NULL)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, certificate_bundle());
+    es_trust_set_up(curl);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(http->options.connect_seconds * 1000));
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ceil(http->options.stall_seconds));
@@ -394,8 +382,9 @@ static es_status explain_failure(transfer *t, CURLcode code)
     if (code == CURLE_OUT_OF_MEMORY)
         return es_fail_memory(t->err, "a transfer", 0);
     t->reply->retry = failure_may_pass(code);
-    const char *detail = http->curl_says[0] != '\0' ? http->curl_says : curl_easy_strerror(code);
-    return es_fail(t->err, ES_ERR_NETWORK, "%s: %.*s", http->endpoint, (int)strcspn(detail, "\r\n"), detail);
+    char what[360];
+    es_trust_explain(http->curl, code, http->curl_says, what, sizeof what);
+    return es_fail(t->err, ES_ERR_NETWORK, "%s: %s", http->endpoint, what);
 }
 
 /* One request, no redirects followed. *next gets the absolute address the server points to, or NULL. */

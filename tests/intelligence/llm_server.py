@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A server that speaks Ollama's and OpenAI's dialects and misbehaves on demand (Python 3 standard library only).
 
-Prints its port and serves until its standard input ends. The first part of a path names the behaviour and keeps its own
+Prints its port and serves until its standard input ends, over TLS when told a certificate and its key. The first part of a path names the behaviour and keeps its own
 counts for each dialect: http://127.0.0.1:PORT/cut/api/chat. A frame is known by the red of its first pixel, which the answer repeats:
 "description: frame 7 | activity: coding | ...". GET /BEHAVIOUR/_stats/ollama tells what was seen.
 """
@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -247,6 +248,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how.startswith("coma"):
             time.sleep(60)
             return self.hang_up()
+        if how.startswith("away"):  # away4711: to another server of this machine
+            return self.send_whole(307, "", Location=f"http://127.0.0.1:{how[4:]}/ok{self.path[1 + len(how):]}")
         if how == "serial":
             with TURN:
                 time.sleep(0.03)
@@ -431,6 +434,11 @@ class Server(http.server.ThreadingHTTPServer):
 
 if __name__ == "__main__":
     server = Server(("127.0.0.1", 0), Handler)
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[1], sys.argv[2])
+        # Each connection shakes hands in its own thread.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
     sys.stdin.read()

@@ -212,12 +212,13 @@ void es_fleet_tell(const es_fleet *self)
         const es_server *s = self->servers[i];
         const es_fare *f = &s->fare;
         double seconds = f->ended - f->began;
-        snprintf(line, sizeof line, "%-40.100s %7zu frames  %7.2f a second  %5zu errors%s%.160s", s->endpoint,
+        const char *why = strstr(f->why.message, ": "); /* it begins with who: that stands in the line already */
+        snprintf(line, sizeof line, "%-40.100s %7zu frames  %7.2f a second  %5zu errors%s%.200s", s->endpoint,
                  f->frames, f->frames > 0 && seconds > 0 ? (double)f->frames / seconds : 0.0, f->errors,
                  f->errors > 0 || f->out ? ", last: "
                  : s->draining           ? ", drained"
                                          : "",
-                 f->errors > 0 || f->out ? f->why.message : "");
+                 f->errors > 0 || f->out ? (why != NULL ? why + 2 : f->why.message) : "");
         note(self, line);
     }
 }

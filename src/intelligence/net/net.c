@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "hub/trust.h"
 
 #define MAX_ERROR_BODY ((size_t)65536)
 #define MAX_STEP 0.25 /* seconds between two looks at the clocks */
@@ -164,13 +165,23 @@ static void look_at(transfer *t, double now)
         fault(t, ES_NET_TIMEOUT, what);
 }
 
-/* A loopback address is not asked through a proxy, whatever the variables say. */
 static bool is_loopback(const char *url)
 {
     const char *host = strstr(url, "://");
     host = host != NULL ? host + 3 : url;
     return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
            (strncmp(host, "localhost", 9) == 0 && strchr(":/", host[9]) != NULL);
+}
+
+/* libcurl reads the variables itself, NO_PROXY too, but for HTTP_PROXY: it fears the header Proxy of CGI scripts.
+ * Others who talk to such servers read it. A loopback address is never asked through a proxy. */
+static void choose_proxy(CURL *easy, const char *url)
+{
+    const char *theirs = getenv("http_proxy"), *proxy = getenv("HTTP_PROXY");
+    if (is_loopback(url))
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    else if (strncmp(url, "http://", 7) == 0 && theirs == NULL && proxy != NULL && getenv("REQUEST_METHOD") == NULL)
+        curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
 }
 
 static void set_up(transfer *t)
@@ -188,8 +199,8 @@ static void set_up(transfer *t)
 #else
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
-    if (is_loopback(q->url))
-        curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    es_trust_set_up(easy);
+    choose_proxy(easy, q->url);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(q->limits.connect * 1000));
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_says);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
@@ -255,9 +266,12 @@ es_status es_net_start(es_net *net, const es_net_request *request, es_error *err
 
 static void explain(transfer *t, CURLcode code)
 {
-    const char *detail = t->curl_says[0] != '\0' ? t->curl_says : curl_easy_strerror(code);
-    char what[300];
-    snprintf(what, sizeof what, "%.*s", (int)strcspn(detail, "\r\n"), detail);
+    char what[360];
+    es_trust_explain(t->easy, code, t->curl_says, what, sizeof what);
+    if (es_trust_failed(code)) {
+        fault(t, ES_NET_UNTRUSTED, what);
+        return;
+    }
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         t->reply.fault = ES_NET_OTHER;

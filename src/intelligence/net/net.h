@@ -25,6 +25,7 @@ typedef struct es_net_limits {
 typedef enum es_net_fault {
     ES_NET_NONE,
     ES_NET_UNREACHABLE, /* no server: name, refused, no connection in time, TLS */
+    ES_NET_UNTRUSTED,   /* its certificate does not hold, or cannot be checked */
     ES_NET_TIMEOUT,     /* first byte, silence, total */
     ES_NET_CUT,         /* it began, and broke off */
     ES_NET_TOO_LONG,    /* more than limits.body */

@@ -44,6 +44,8 @@ static es_outcome of_fault(const es_server *self, const es_net_reply *reply, es_
     switch (reply->fault) {
     case ES_NET_UNREACHABLE:
         return ES_UNREACHABLE;
+    case ES_NET_UNTRUSTED:
+        return ES_OF_SERVER;
     case ES_NET_TIMEOUT:
         return ES_LATE;
     case ES_NET_CUT:
