@@ -25,5 +25,5 @@ cmake -G Ninja --preset CPU -B "$here/build" -DCMAKE_INSTALL_PREFIX="$here" -DCM
 ninja -C "$here/build" >"$here/ninja.log"
 cmake --install "$here/build" --component CPU >>"$here/cmake.log"
 mkdir -p "$here/bin"
-go build -trimpath -o "$here/bin/ollama" .
+go build -trimpath -ldflags "-X github.com/ollama/ollama/version.Version=$version" -o "$here/bin/ollama" .
 echo "$version" >"$here/version"

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A server that speaks Ollama's and OpenAI's dialects and misbehaves on demand (Python 3 standard library only).
 
-Prints its port and serves until its standard input ends, over TLS when told a certificate and its key. The first part of a path names the behaviour and keeps its own
+Prints its port and serves until its standard input ends, over TLS when told a certificate and its key. With --nursery it does not
+serve itself: for each line it reads it forks a server, and prints that one's process and port. The first part of a path names the behaviour and keeps its own
 counts for each dialect: http://127.0.0.1:PORT/cut/api/chat. A frame is known by the red of its first pixel, which the answer repeats:
 "description: frame 7 | activity: coding | ...". GET /BEHAVIOUR/_stats/ollama tells what was seen.
 """
@@ -11,6 +12,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -226,7 +228,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 stats["keys"].add(self.headers["Authorization"])
             stats["last"] = {"sizes": [list(s[1:]) for s in seen],
                              "body": {k: v for k, v in body.items() if k != "messages"},
-                             "texts": [m["content"] if isinstance(m["content"], str) else
+                             "texts": ["IMAGE" * len(m.get("images", [])) + m["content"] if isinstance(m["content"], str) else
                                        [p.get("text", "IMAGE") for p in m["content"]] for m in body["messages"]]}
             chats = stats["chats"]
         self.stats = stats
@@ -432,14 +434,33 @@ class Server(http.server.ThreadingHTTPServer):
         pass
 
 
-if __name__ == "__main__":
+def serve(before, certificate=None):
     server = Server(("127.0.0.1", 0), Handler)
-    if len(sys.argv) > 2:
+    if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(sys.argv[1], sys.argv[2])
+        context.load_cert_chain(*certificate)
         # Each connection shakes hands in its own thread.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
-    sys.stdin.read()
+    print(before + str(server.server_address[1]), flush=True)
+
+
+def nurse():
+    """Forking takes a hundredth of what starting Python does."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    alive, _ours = os.pipe()  # ends when we do
+    while sys.stdin.readline():
+        if os.fork() == 0:
+            os.close(_ours)
+            serve("%d " % os.getpid())
+            os.read(alive, 1)
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--nursery"]:
+        nurse()
+    else:
+        serve("", sys.argv[1:3])
+        sys.stdin.read()
     os._exit(0)

@@ -305,7 +305,7 @@ static void a_prompt_of_several_frames_keeps_labels_with_pictures(void **state)
 {
     (void)state;
     static const char *const wanted[] = {
-        "[\"Frame 1 (timestamp: 0s):\", \"Frame 2 (timestamp: 10s):\", \"These are 2 frames",
+        "[\"Frame 1 (timestamp: 0s):\", \"IMAGE\", \"Frame 2 (timestamp: 10s):\", \"IMAGE\", \"These are 2 frames",
         "[[\"Frame 1 (timestamp: 0s):\", \"IMAGE\", \"Frame 2 (timestamp: 10s):\", \"IMAGE\", \"These are 2 frames"};
     for (size_t b = 0; b < 2; b++) {
         result r = {0};

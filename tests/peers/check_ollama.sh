@@ -2,9 +2,8 @@
 # escriba against a real Ollama: `make check-ollama`. Skips (exit 0) with a reason where there is none.
 #   OLLAMA=/path/to/ollama     the program; else the one on PATH; else built into the cache from its Go module (needs go, g++,
 #                              cmake and ninja; ten minutes on two cores)
-#   PEER_MODEL=/directory      a Qwen3-VL checkpoint to create the model from; else one with random weights is made: Ollama has
-#                              Qwen3-VL's token numbers, its 48 x 48 positions and its rope sections built in, and aborts on
-#                              the model in the box, which has smaller ones. What is recorded counts, not what it says
+#   PEER_MODEL=/directory      a checkpoint with Qwen3-VL's own sizes, which Ollama imports; else the model in the box, which goes
+#                              into a file that names its sizes (ollama_model.py)
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 escriba=${ESCRIBA:-$root/build/src/cli/escriba}
@@ -41,22 +40,18 @@ if [ -z "$ollama" ]; then
             skip "Ollama does not build here: $(tail -n 1 "$work/log")"
     fi
 fi
-judge="--native $model"
+from=$model
 if [ -z "$model" ]; then
-    python3 "$root/tools/make_random_checkpoint.py" "$work/random" --size small > "$work/log"
-    python3 "$root/bench/peers/dress.py" "$work/random" "$work/dressed"
-    cp -RL "$work/dressed" "$work/model" # Ollama follows no link out of the directory
-    model=$work/model
-    judge=--random
+    model=$root/models/escriba-tiny from=$work/model.gguf
+    python3 "$root/tests/peers/ollama_model.py" "$model" "$from"
 fi
 cat > "$work/Modelfile" <<END
-FROM $model
+FROM $from
 RENDERER qwen3-vl-instruct
 PARSER qwen3-vl-instruct
 END
 export OLLAMA_HOST=127.0.0.1:$port OLLAMA_MODELS="$work/models" HOME="$work"
 echo "check-ollama: $("$ollama" --version 2>&1 | sed -n 's/.*version is //p')"
-# shellcheck disable=SC2086
-python3 "$root/tests/peers/check.py" --escriba "$escriba" --backend ollama --url "http://127.0.0.1:$port" $judge \
+python3 "$root/tests/peers/check.py" --escriba "$escriba" --backend ollama --url "http://127.0.0.1:$port" --native "$model" \
     --probe "http://127.0.0.1:$port/api/tags" --model peer --prepare "'$ollama' create peer -f '$work/Modelfile' > '$work/log' 2>&1 || { tail -n 3 '$work/log'; exit 1; }" -- \
     "$ollama" serve

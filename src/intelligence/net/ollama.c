@@ -5,41 +5,44 @@
 
 static const char *const roles[] = {"system", "user", "assistant"};
 
-/* A message has one text and a list of pictures, which the server puts before it. So that a label stays with its
- * picture, a new message begins after each picture whose label came before it: label and picture, label and picture,
- * ..., question. */
+/* Appends the items [first, end) of a message as one of the server's: a text, and pictures, which the server puts
+ * before it. */
+static void write_part(const es_question *q, const es_message *m, size_t first, size_t end, es_str *body)
+{
+    const char *between = "";
+    es_str text = {0};
+    es_str_append_format(body, "{\"role\":\"%s\",\"images\":[", roles[m->role]);
+    for (size_t i = first; i < end; i++) {
+        if (m->content[i].text != NULL) {
+            es_str_append(&text, m->content[i].text);
+            continue;
+        }
+        const es_str *picture = &q->pictures[m->content[i].image];
+        es_str_append(body, between);
+        es_str_append(body, "\"");
+        es_str_append_n(body, es_str_text(picture), picture->length);
+        es_str_append(body, "\"");
+        between = ",";
+    }
+    es_str_append(body, "],\"content\":");
+    es_str_append_json(body, es_str_text(&text));
+    es_str_append(body, "}");
+    body->failed = body->failed || text.failed;
+    es_str_free(&text);
+}
+
+/* So that all stays in its order, what begins with a text (a label) goes as one message an item: label, picture, label,
+ * picture, ..., question. */
 static void write_message(const es_question *q, const es_message *m, es_str *body)
 {
-    for (size_t i = 0; i < m->count;) {
-        size_t pictures = 0;
-        bool labelled = m->content[i].text != NULL;
-        es_str_append_format(body, "{\"role\":\"%s\",\"images\":[", roles[m->role]);
-        size_t end = i, texts = 0;
-        while (end < m->count && !(labelled && pictures > 0)) {
-            if (m->content[end].text == NULL) {
-                es_str_append_format(body, "%s\"", pictures++ > 0 ? "," : "");
-                const es_str *picture = &q->pictures[m->content[end].image];
-                es_str_append_n(body, es_str_text(picture), picture->length);
-                es_str_append(body, "\"");
-            } else {
-                texts++;
-            }
-            end++;
-        }
-        es_str text = {0};
-        for (size_t k = i; k < end; k++) {
-            if (m->content[k].text != NULL)
-                es_str_append(&text, m->content[k].text);
-        }
-        es_str_append(body, "],\"content\":");
-        es_str_append_json(body, es_str_text(&text));
-        es_str_append(body, end < m->count ? "}," : "}");
-        body->failed = body->failed || text.failed;
-        es_str_free(&text);
-        i = end;
-    }
+    bool labelled = m->count > 0 && m->content[0].text != NULL;
+    size_t step = labelled || m->count == 0 ? 1 : m->count;
     if (m->count == 0)
-        es_str_append_format(body, "{\"role\":\"%s\",\"content\":\"\"}", roles[m->role]);
+        write_part(q, m, 0, 0, body);
+    for (size_t i = 0; i < m->count; i += step) {
+        es_str_append(body, i > 0 ? "," : "");
+        write_part(q, m, i, i + step, body);
+    }
 }
 
 static es_status write_question(const es_question *q, es_str *body, es_error *err)
