@@ -272,32 +272,50 @@ class Native(Case):
 
 
 class Box(common.Case):
-    """The model in the box on the sample's frames, whose labels are known."""
+    """The model in the box on frames whose labels are known."""
     with_model = False
     frames = 0
 
-    def test_answers_of_an_interleaved_prompt_belong_to_the_frames_they_are_told_of(self):
-        with open(os.path.join(common.ROOT, "samples", "labels.jsonl"), encoding="utf-8") as file:
-            labels = [json.loads(line)["activity"] for line in file]
-        for size in (4, 8):
-            result = self.run_escriba("describe", os.path.join(common.ROOT, "samples", "frames"), "--model",
-                                      os.path.join(common.ROOT, "models", "escriba-tiny"), "--ordered", "--batch-mode", "interleaved",
-                                      "--batch-size", str(size))
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
-            seen = [json.loads(line) for line in result.stdout.splitlines()]
-            self.assertEqual([r["index"] for r in seen], list(range(len(labels))))
-            self.assertTrue(all(r["parsed"] and not r["truncated"] for r in seen))
+    def ask(self, labels, names, size, *flags):
+        """The frames' records, in order, so many of them in each prompt."""
+        result = self.run_escriba("describe", *names, "--model", os.path.join(common.ROOT, "models", "escriba-tiny"), "--ordered",
+                                  "--batch-mode", "interleaved", "--batch-size", str(size), *flags)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        seen = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([r["index"] for r in seen], list(range(len(labels))))
+        self.assertTrue(all(r["parsed"] and not r["truncated"] for r in seen))
+        return seen
 
-            def right(turn):
-                """Activities that are right when each prompt's answers are dealt out so many places further on."""
-                count = 0
-                for first in range(0, len(labels), size):
-                    part = labels[first:first + size]
-                    count += sum(seen[first + (i + turn) % len(part)]["activity"] == label for i, label in enumerate(part))
-                return count
-            print("%d frames in a prompt: %d of %d activities right" % (size, right(0), len(labels)))
-            if size == 4:  # from 8 on, a model so small takes most of them for one another
-                self.assertGreater(right(0), max(right(turn) for turn in (1, 2, 3)))
+    @staticmethod
+    def labels_of(*path):
+        with open(os.path.join(common.ROOT, *path), encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    @staticmethod
+    def likeness(record, label):
+        """How well a record fits a label: by activity, programs and topics."""
+        said, true = set(record["topics"]), set(label["topics"])
+        return 2 * (record["activity"] == label["activity"]) + (set(record["apps"]) == set(label["apps"])) + 2 * len(said & true) / max(1, len(said | true))
+
+    def test_every_frame_of_an_interleaved_prompt_gets_its_own_answer(self):
+        labels = self.labels_of("samples", "labels.jsonl")
+        names = [os.path.join(common.ROOT, "samples", label["image"]) for label in labels]
+        for size in (4, 8):
+            seen = self.ask(labels, names, size)
+            for i, record in enumerate(seen):
+                first = i - i % size
+                others = [self.likeness(record, label) for label in labels[first:first + size]]
+                self.assertEqual(record["activity"], labels[i]["activity"], names[i])
+                self.assertEqual(others[i - first], max(others), "%s has the answer of another: %s" % (names[i], record))
+
+    def test_answers_of_interleaved_prompts_are_about_as_right_as_those_of_single_frames(self):
+        labels = self.labels_of("models", "heldout", "labels.jsonl")
+        names = [os.path.join(common.ROOT, "models", "heldout", label["file"]) for label in labels]
+        for size, least in ((4, 0.92), (8, 0.88)):  # singly it is 80 of 84; together 80 and 78 when this was written
+            seen = self.ask(labels, names, size, "--interval", "10")
+            right = sum(record["activity"] == label["activity"] for record, label in zip(seen, labels))
+            print("%d frames in a prompt: %d of %d activities right" % (size, right, len(labels)))
+            self.assertGreaterEqual(right, least * len(labels))
 
 
 if __name__ == "__main__":
