@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,7 +31,8 @@ typedef struct peer {
 } peer;
 
 static struct {
-    peer main; /* a server that plays all the parts whose names are in the paths */
+    peer main;    /* a server that plays all the parts whose names are in the paths */
+    peer nursery; /* a process that forks others like it */
     es_image images[COLOURS];
 } world;
 
@@ -282,21 +282,20 @@ static void a_server_that_hangs_costs_little_and_one_that_wakes_is_used(void **s
 {
     (void)state;
     char endpoints[1000];
-    result r = {.answer_seconds = 3};
-    describe(parts("coma pace100w", endpoints, sizeof endpoints), 60, 4, &r);
-    all_good(&r, 60);
+    result r = {.answer_seconds = 2};
+    describe(parts("coma pace100w", endpoints, sizeof endpoints), 40, 4, &r);
+    all_good(&r, 40);
     assert_in_range(chats_of("coma"), 1, 2); /* after the first it is probed, in vain, and gets no frame */
     assert_true(figure_of("coma", "probes") >= 1);
     result wakes = {0};
-    describe(parts("dozes pace100x", endpoints, sizeof endpoints), 60, 4, &wakes);
-    all_good(&wakes, 60);
+    describe(parts("dozes pace100x", endpoints, sizeof endpoints), 40, 4, &wakes);
+    all_good(&wakes, 40);
     assert_true(chats_of("dozes") > 5);
 }
 
 /* --- deaths --- */
 
-/* Begins a server's process; meet_peer waits for it. */
-static bool send_peer(peer *p)
+static bool start_process(peer *p, const char *how)
 {
     int in[2], out[2];
     char script[600];
@@ -306,9 +305,9 @@ static bool send_peer(peer *p)
     if (p->pid == 0) {
         dup2(in[0], 0);
         dup2(out[1], 1);
-        for (int fd = 3; fd < 256; fd++) /* or a peer lives as long as its siblings hold its pipe */
+        for (int fd = 3; fd < 256; fd++) /* or one lives as long as its siblings hold its pipe */
             close(fd);
-        execlp("python3", "python3", script, (char *)NULL);
+        execlp("python3", "python3", script, how, (char *)NULL);
         _exit(127);
     }
     close(in[0]);
@@ -318,24 +317,26 @@ static bool send_peer(peer *p)
     return true;
 }
 
-static bool meet_peer(peer *p)
+static void read_line(int fd, char *line, size_t size)
 {
-    char line[32] = "";
-    for (size_t n = 0; n < sizeof line - 1 && strchr(line, '\n') == NULL; n++) /* it may come in pieces */
-        if (read(p->out, line + n, 1) != 1)
+    for (size_t n = 0; n < size - 1 && strchr(line, '\n') == NULL; n++) /* it may come in pieces */
+        if (read(fd, line + n, 1) != 1)
             break;
-    close(p->out);
-    p->port = atoi(line);
-    return p->port > 0;
+}
+
+/* A server in a process of its own. */
+static void bear(peer *p)
+{
+    char line[64] = "";
+    assert_int_equal(write(world.nursery.in, "\n", 1), 1);
+    read_line(world.nursery.out, line, sizeof line);
+    assert_int_equal(sscanf(line, "%d %d", &p->pid, &p->port), 2);
 }
 
 static void kill_peer(peer *p)
 {
-    if (p->pid > 0) {
+    if (p->pid > 0)
         kill(p->pid, SIGKILL);
-        waitpid(p->pid, NULL, 0);
-        close(p->in);
-    }
     p->pid = 0;
 }
 
@@ -360,10 +361,8 @@ static void seven_die(size_t survivor)
     massacre m = {.survivor = survivor};
     char endpoints[1000] = "";
     result r = {.at = kill_some, .stage = &m};
-    for (size_t i = 0; i < PEERS; i++)
-        assert_true(send_peer(&m.peers[i]));
     for (size_t i = 0; i < PEERS; i++) {
-        assert_true(meet_peer(&m.peers[i]));
+        bear(&m.peers[i]);
         snprintf(endpoints + strlen(endpoints), sizeof endpoints - strlen(endpoints), "http://127.0.0.1:%d/pace20/v1 ",
                  m.peers[i].port);
     }
@@ -482,19 +481,26 @@ static int set_up(void **state)
             return -1;
         memset(world.images[i].rgb, (int)i, (size_t)SIDE * SIDE * 3);
     }
-    return send_peer(&world.main) && meet_peer(&world.main) ? 0 : -1;
+    char line[64] = "";
+    if (!start_process(&world.main, NULL) || !start_process(&world.nursery, "--nursery"))
+        return -1;
+    read_line(world.main.out, line, sizeof line);
+    world.main.port = atoi(line);
+    return world.main.port > 0 ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
     kill_peer(&world.main);
+    kill_peer(&world.nursery);
     for (size_t i = 0; i < COLOURS; i++)
         free(world.images[i].rgb);
     return 0;
 }
 
-int main(void)
+/* test_fleet [-SKIPPED | ONLY]: parts that mostly wait may run beside each other. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(servers_of_all_speeds_share_the_work),
@@ -508,5 +514,9 @@ int main(void)
         cmocka_unit_test(lines_that_make_no_sense_are_told_and_left_out),
         cmocka_unit_test(a_hundred_thousand_frames_are_not_in_memory_at_once),
     };
+    if (argc > 1 && argv[1][0] == '-')
+        cmocka_set_skip_filter(argv[1] + 1);
+    else if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
