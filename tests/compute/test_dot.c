@@ -195,6 +195,70 @@ static void every_instruction_set_gives_the_same_products(void **state)
     }
 }
 
+/* A block with 128 added, its biases -128 scales: `multiply` where all scales are 1, to the bit; else near it. */
+static void centred_products_are_the_same(void **state)
+{
+    (void)state;
+    es_dot_kernels k[TABLES];
+    size_t count = usable_tables(k);
+    rng r = {17};
+    for (size_t i = 0; i < 300; i++) {
+        size_t group = 32 * (1 + rng_below(&r, 4)), rows = 1 + rng_below(&r, ES_DOT_ROWS);
+        uint8_t block[ES_DOT_GROUP * ES_DOT_COLS + 2 * ES_DOT_COLS * 4] __attribute__((aligned(64)));
+        float scales[2 * ES_DOT_COLS], x[ES_DOT_ROWS * ES_DOT_GROUP], begin[ES_DOT_ROWS * ES_DOT_COLS];
+        int32_t start[ES_DOT_ROWS];
+        bool unscaled = rng_below(&r, 2) == 0, add = rng_below(&r, 2) == 0;
+        for (size_t j = 0; j < group * ES_DOT_COLS; j++)
+            block[j] = (uint8_t)(1 + rng_below(&r, 255));
+        for (size_t j = 0; j < ES_DOT_COLS; j++) {
+            scales[j] = unscaled ? 1.0f : 0.01f + fabsf(rng_float(&r));
+            scales[ES_DOT_COLS + j] = -128.0f * scales[j];
+        }
+        memcpy(block + group * ES_DOT_COLS, scales, sizeof scales);
+        fill_rows(&r, x, rows * group);
+        rng_fill(&r, begin, rows * ES_DOT_COLS, 1.0f);
+        bytes b = bytes_make(&k[0], x, group, rows, group, group);
+        for (size_t j = 0; j < rows; j++)
+            start[j] = -128 * (int32_t)b.sum[j];
+        float want[ES_DOT_ROWS * ES_DOT_COLS], plain[ES_DOT_ROWS * ES_DOT_COLS], got[ES_DOT_ROWS * ES_DOT_COLS + 1];
+        es_dot d = {.rows = rows,
+                    .stride = rows,
+                    .group = group,
+                    .groups = 1,
+                    .bits = 8,
+                    .a = b.a,
+                    .scale = b.scale,
+                    .sum = b.sum,
+                    .panel = block,
+                    .c = plain,
+                    .add = add,
+                    .start = start,
+                    .unscaled = unscaled};
+        memcpy(plain, begin, sizeof plain);
+        k[0].multiply(&d);
+        memcpy(want, begin, sizeof want);
+        d.c = want;
+        k[0].centred(&d);
+        for (size_t j = 0; j < rows * ES_DOT_COLS; j++) {
+            double size =
+                128.0 * 127.0 * (double)group * (double)scales[j % ES_DOT_COLS] * (double)b.scale[j / ES_DOT_COLS];
+            assert_true(unscaled ? memcmp(&want[j], &plain[j], sizeof *want) == 0
+                                 : fabs((double)want[j] - (double)plain[j]) <= 3e-7 * (size + 1.0));
+        }
+        for (size_t t = 1; t < count; t++) {
+            if (k[t].centred == NULL)
+                continue;
+            memcpy(got, begin, sizeof begin);
+            got[rows * ES_DOT_COLS] = 77.0f;
+            d.c = got;
+            k[t].centred(&d);
+            expect_same_bits(k[t].name, got, want, rows * ES_DOT_COLS);
+            assert_true(got[rows * ES_DOT_COLS] == 77.0f);
+        }
+        bytes_free(&b);
+    }
+}
+
 static void unpacked_weights_are_the_same(void **state)
 {
     (void)state;
@@ -358,6 +422,7 @@ int main(void)
         cmocka_unit_test(bytes_are_the_nearest_and_their_sum_is_right),
         cmocka_unit_test(numbers_that_are_not_finite_spoil_their_own_row_only),
         cmocka_unit_test(every_instruction_set_gives_the_same_products),
+        cmocka_unit_test(centred_products_are_the_same),
         cmocka_unit_test(unpacked_weights_are_the_same),
         cmocka_unit_test(rows_among_others_give_the_same_products),
         cmocka_unit_test(the_largest_sums_do_not_overflow),

@@ -25,7 +25,9 @@ typedef struct es_dot {
     const uint8_t *panel;             /* blocks, 64-byte aligned */
     bool bf16;                        /* the blocks' scales and biases are bf16, else float32 */
     float *c;
-    bool add; /* go on from what c holds; otherwise from zero */
+    bool add;             /* go on from what c holds; otherwise from zero */
+    const int32_t *start; /* of `centred` alone: [rows], -128 times a row's sum */
+    bool unscaled;        /* of `centred` alone: all scales of the block are 1 */
 } es_dot;
 
 typedef struct es_dot_kernels {
@@ -35,6 +37,10 @@ typedef struct es_dot_kernels {
     void (*quantise)(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
                      size_t group);
     void (*multiply)(const es_dot *d);
+    /* The same for a single block of 8 bits whose biases are -128 scales, as signed bytes with 128 added have them, but
+     * rounded otherwise: c = fma(round(scale_o * (float)(start + dot)), scale, c). NULL where `multiply` does as well.
+     */
+    void (*centred)(const es_dot *d);
     /* A run of a panel's blocks of 4 bits becomes blocks of 8 with the same scales and biases, so products are the
      * same; both 64-byte aligned. NULL where 8 bits are not quicker to multiply than 4. */
     void (*unpack)(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16);

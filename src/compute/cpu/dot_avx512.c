@@ -76,11 +76,10 @@ INLINE __m512 start(const es_dot *d, size_t at, bool from_zero)
     return from_zero ? _mm512_setzero_ps() : _mm512_loadu_ps(d->c + at);
 }
 
-/* once: a single group from zero, as scores of attention are. */
-INLINE void tile(const es_dot *d, const size_t rows, const size_t bits, const bool once)
+INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
 {
-    const size_t groups = once ? 1 : d->groups, pair = bits == 8 ? 256 : 128;
-    const bool held = rows <= HELD && !once;
+    const size_t groups = d->groups, pair = bits == 8 ? 256 : 128;
+    const bool held = rows <= HELD;
     __m512 c[HELD][2];
     for (size_t i = 0; i < rows && held; i++)
         for (size_t j = 0; j < 2; j++)
@@ -111,8 +110,7 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits, const bo
                 if (held)
                     c[i][j] = fold(c[i][j], dot, scale[j], bias[j], sum, s);
                 else
-                    _mm512_storeu_ps(d->c + at,
-                                     fold(start(d, at, once || (g == 0 && !d->add)), dot, scale[j], bias[j], sum, s));
+                    _mm512_storeu_ps(d->c + at, fold(start(d, at, g == 0 && !d->add), dot, scale[j], bias[j], sum, s));
             }
         }
     }
@@ -121,15 +119,52 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits, const bo
             _mm512_storeu_ps(d->c + i * ES_DOT_COLS + 16 * j, c[i][j]);
 }
 
+/* One block of signed bytes kept with 128 added. */
+INLINE void centred_tile(const es_dot *d, const size_t rows, const bool unscaled, const bool add)
+{
+    __m512i sums[ES_DOT_ROWS][2];
+#pragma GCC unroll 12
+    for (size_t i = 0; i < rows; i++)
+        sums[i][0] = sums[i][1] = _mm512_set1_epi32(d->start[i]);
+    const uint8_t *w = d->panel;
+    const int8_t *a = d->a;
+    const float *scales = d->scale;
+    float *c = d->c;
+    const size_t next = 4 * d->stride;
+    for (size_t p = 0; p < d->group / 8; p++) {
+        step(sums, _mm512_load_si512(w), _mm512_load_si512(w + 64), a, rows);
+        step(sums, _mm512_load_si512(w + 128), _mm512_load_si512(w + 192), a + next, rows);
+        w += 256;
+        a += 2 * next;
+    }
+    __m512 scale[2] = {load_scales(w, 0, d->bf16), load_scales(w, 16, d->bf16)};
+#pragma GCC unroll 12
+    for (size_t i = 0; i < rows; i++) {
+        __m512 s = _mm512_set1_ps(scales[i]);
+#pragma GCC unroll 2
+        for (size_t j = 0; j < 2; j++, c += 16) {
+            __m512 whole = _mm512_cvtepi32_ps(sums[i][j]), scaled = unscaled ? whole : _mm512_mul_ps(whole, scale[j]);
+            _mm512_storeu_ps(c, _mm512_fmadd_ps(scaled, s, add ? _mm512_loadu_ps(c) : _mm512_setzero_ps()));
+        }
+    }
+}
+
 #define TILE(R)                                                                                                        \
     static void tile_##R(const es_dot *d)                                                                              \
     {                                                                                                                  \
-        if (d->bits == 8 && d->groups == 1 && !d->add)                                                                 \
-            tile(d, R, 8, true);                                                                                       \
-        else if (d->bits == 8)                                                                                         \
-            tile(d, R, 8, false);                                                                                      \
+        if (d->bits == 8)                                                                                              \
+            tile(d, R, 8);                                                                                             \
         else                                                                                                           \
-            tile(d, R, 4, false);                                                                                      \
+            tile(d, R, 4);                                                                                             \
+    }                                                                                                                  \
+    static void centred_##R(const es_dot *d)                                                                           \
+    {                                                                                                                  \
+        if (d->unscaled && !d->add)                                                                                    \
+            centred_tile(d, R, true, false);                                                                           \
+        else if (d->add && !d->unscaled)                                                                               \
+            centred_tile(d, R, false, true);                                                                           \
+        else                                                                                                           \
+            centred_tile(d, R, d->unscaled, d->add);                                                                   \
     }
 TILE(1)
 TILE(2)
@@ -148,6 +183,14 @@ static void multiply(const es_dot *d)
 {
     static void (*const by_rows[ES_DOT_ROWS])(const es_dot *) = {tile_1, tile_2, tile_3, tile_4,  tile_5,  tile_6,
                                                                  tile_7, tile_8, tile_9, tile_10, tile_11, tile_12};
+    by_rows[d->rows - 1](d);
+}
+
+static void centred(const es_dot *d)
+{
+    static void (*const by_rows[ES_DOT_ROWS])(const es_dot *) = {centred_1, centred_2,  centred_3,  centred_4,
+                                                                 centred_5, centred_6,  centred_7,  centred_8,
+                                                                 centred_9, centred_10, centred_11, centred_12};
     by_rows[d->rows - 1](d);
 }
 
@@ -201,6 +244,10 @@ static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t
 
 void es_dot_avx512(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){
-        .name = "avx512vnni", .quick_bytes = true, .quantise = quantise, .multiply = multiply, .unpack = unpack};
+    *k = (es_dot_kernels){.name = "avx512vnni",
+                          .quick_bytes = true,
+                          .quantise = quantise,
+                          .multiply = multiply,
+                          .centred = centred,
+                          .unpack = unpack};
 }

@@ -43,6 +43,19 @@ static void multiply(const es_dot *d)
     }
 }
 
+static void centred(const es_dot *d)
+{
+    const uint8_t *scales = d->panel + es_dot_weight_bytes(d->group, 8);
+    for (size_t row = 0; row < d->rows; row++) {
+        for (size_t col = 0; col < ES_DOT_COLS; col++) {
+            float *c = &d->c[row * ES_DOT_COLS + col];
+            float whole = (float)(d->start[row] + dot(d, d->a, d->panel, row, col));
+            float scaled = d->unscaled ? whole : load_scale(scales, col, d->bf16) * whole;
+            *c = fmaf(scaled, d->scale[row], d->add ? *c : 0.0f);
+        }
+    }
+}
+
 void es_dot_unpack(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16)
 {
     const size_t step = 4 * ES_DOT_COLS;
@@ -91,5 +104,6 @@ static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t
 
 void es_dot_scalar(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "scalar", .quantise = quantise, .multiply = multiply, .unpack = es_dot_unpack};
+    *k = (es_dot_kernels){
+        .name = "scalar", .quantise = quantise, .multiply = multiply, .centred = centred, .unpack = es_dot_unpack};
 }

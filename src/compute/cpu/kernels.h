@@ -74,15 +74,16 @@ typedef struct es_kernels {
      * was gathered before must be scaled. n 0 changes nothing and returns 1. */
     float (*softmax)(float *s, size_t n, float *max, float *sum);
 
-    /* The same for ES_WEIGH keys and ES_WEIGH_QUERIES queries at once, of scores that are logarithms to base 2, with
-     * weights as bytes for an integer product. s [keys][queries]; the first `seen` keys count (1 to ES_WEIGH). Of each
-     * query: byte = round(127 * 2^(s - top)), top being its largest (0 where unseen); scale = 2^(top - m) / 127; sum =
-     * the bytes' sum, NaN where a score is. m is its max, or top once that is more than ES_WEIGH_RISE above: then max
-     * becomes it. Bytes of key j and query i go to a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4]. sum_all becomes
-     * sum_all * rescale + scale * sum, with rescale = 2^(old max - m). Returns whether a max has risen; else rescale is
-     * not written. scale, sum, rescale, max, sum_all [queries]. */
-    bool (*weigh)(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
-                  float *sum_all);
+    /* The same for ES_WEIGH keys and ES_WEIGH_QUERIES queries at once, with weights as bytes for an integer product.
+     * s [keys][queries], numbers; the first `seen` keys count (1 to ES_WEIGH). s * factor is a logarithm to base 2,
+     * factor being a query's own and above 0. Of each query: byte = 127 * 2^((s - top) * factor), top being its largest
+     * s, off by at most half a unit and 1.1 % of itself (0 where unseen); scale = 2^((top - m) * factor) / 127; sum =
+     * the bytes' sum. m is its max, or top once that is worth more than ES_WEIGH_RISE more: then max becomes it. Bytes
+     * of key j and query i go to a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4]. sum_all becomes sum_all * rescale +
+     * scale * sum, with rescale = 2^((old max - m) * factor). Returns whether a max has risen; else rescale is not
+     * written. factor, scale, sum, rescale, max, sum_all [queries]. */
+    bool (*weigh)(int8_t *a, float *scale, float *sum, float *rescale, const float *s, const float *factor, size_t seen,
+                  float *max, float *sum_all);
 
     /* float32 to halves, to nearest even, sizes above 65,504 becoming that; and back, exactly. */
     void (*to_halves)(uint16_t *y, const float *x, size_t n);

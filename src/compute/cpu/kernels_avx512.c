@@ -93,7 +93,72 @@ static inline __attribute__((always_inline)) void v_transpose(vi t[VL])
 
 #include "compute/cpu/kernels_vector.h"
 
+/* --- weights as bytes, 32 at a time in words of 16 bits --- */
+
+/* 2^-(i / 32) * 127 * 2^8, rounded. */
+static const uint16_t powers[32] = {
+    32512, 31815, 31134, 30466, 29814, 29175, 28550, 27938, 27339, 26753, 26180, 25619, 25070, 24533, 24007, 23493,
+    22989, 22497, 22015, 21543, 21081, 20630, 20188, 19755, 19332, 18918, 18512, 18115, 17727, 17347, 16976, 16612,
+};
+
+/* How many 32nds of a power of two each of 32 scores lies below the top, whose own are `high`: 16 of one key, 16 of the
+ * next, four by four. */
+static inline __attribute__((always_inline)) vi v_steps_below(const float *s, vf high, vf factor)
+{
+    vi one = _mm512_cvtps_epu32(_mm512_fnmadd_ps(_mm512_loadu_ps(s), factor, high));
+    vi next = _mm512_cvtps_epu32(_mm512_fnmadd_ps(_mm512_loadu_ps(s + ES_WEIGH_QUERIES), factor, high));
+    return _mm512_packs_epi32(one, next); /* too many become 2^15 - 1, or 2^16 - 1 */
+}
+
+/* 127 * 2^-(steps / 32), to the nearest: by a table of 2^-f, and a shift. */
+static inline __attribute__((always_inline)) vi v_words(vi steps)
+{
+    vi power = _mm512_permutexvar_epi16(steps, _mm512_loadu_si512(powers)); /* by the lowest five bits */
+    vi word = _mm512_srlv_epi16(power, _mm512_srli_epi16(steps, 5));
+    return _mm512_mulhrs_epi16(word, _mm512_set1_epi16(128)); /* 2^-8, rounded */
+}
+
+/* Bytes of VL queries and all keys of a group, and their sums. */
+static inline __attribute__((always_inline)) vi v_weigh_words(int8_t *a, const float *s, vf high, vf factor)
+{
+    /* within lanes: four queries of a key, of the next ... to four keys of a query, of the next ... */
+    const vi turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    vi pairs = _mm512_setzero_si512();
+#pragma GCC unroll 16
+    for (size_t j = 0; j < ES_WEIGH; j += 4) {
+        vi first = v_words(v_steps_below(s + j * ES_WEIGH_QUERIES, high, factor));
+        vi second = v_words(v_steps_below(s + (j + 2) * ES_WEIGH_QUERIES, high, factor));
+        vi bytes = _mm512_shuffle_epi8(_mm512_packus_epi16(first, second), turn);
+        pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(bytes, _mm512_set1_epi8(1))); /* 16 * 254 at most */
+        _mm512_storeu_si512(a + j * ES_WEIGH_QUERIES, bytes);
+    }
+    return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+
+static bool weigh_words(int8_t *a, float *scale, float *sum, float *rescale, const float *s, const float *factor,
+                        size_t seen, float *max, float *sum_all)
+{
+    float top[ES_WEIGH_QUERIES];
+    vf high[ES_WEIGH_QUERIES / VL], steps[ES_WEIGH_QUERIES / VL];
+    unsigned coarse = 0; /* rounded by more than a part of a step, or no number */
+    if (seen < ES_WEIGH)
+        return weigh(a, scale, sum, rescale, s, factor, seen, max, sum_all);
+    weigh_tops(top, s, ES_WEIGH);
+    for (size_t i = 0; i < ES_WEIGH_QUERIES / VL; i++) {
+        steps[i] = v_mul(v_load(factor + i * VL), v_set(32.0f));
+        /* never less than the product itself, so that no score lies above it */
+        high[i] = _mm512_mul_round_ps(v_load(top + i * VL), steps[i], _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+        coarse |= _mm512_cmp_ps_mask(_mm512_abs_ps(high[i]), v_set(0x1p20f), _CMP_NLT_UQ);
+    }
+    if (coarse != 0)
+        return weigh(a, scale, sum, rescale, s, factor, seen, max, sum_all);
+    for (size_t i = 0; i < ES_WEIGH_QUERIES / VL; i++)
+        v_store(sum + i * VL, _mm512_cvtepi32_ps(v_weigh_words(a + 4 * i * VL, s + i * VL, high[i], steps[i])));
+    return weigh_sums(scale, sum, rescale, top, factor, max, sum_all);
+}
+
 void es_kernels_avx512(es_kernels *k)
 {
     fill_table(k);
+    k->weigh = weigh_words;
 }

@@ -150,28 +150,31 @@ static float softmax(float *s, size_t n, float *max, float *sum)
     return rescale;
 }
 
-/* One group: its bytes, their sum (NaN when a score is), and its largest score. */
-static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
-                  float *sum_all)
+static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, const float *factor, size_t seen,
+                  float *max, float *sum_all)
 {
     bool risen = false;
-    for (size_t i = 0; i < ES_WEIGH_QUERIES; i++)
-        for (size_t j = 0; j < seen; j++)
-            risen = risen || s[j * ES_WEIGH_QUERIES + i] > max[i] + ES_WEIGH_RISE;
+    float top[ES_WEIGH_QUERIES];
     for (size_t i = 0; i < ES_WEIGH_QUERIES; i++) {
-        float top = -INFINITY, old = max[i];
+        top[i] = -INFINITY;
         for (size_t j = 0; j < seen; j++)
-            top = s[j * ES_WEIGH_QUERIES + i] > top ? s[j * ES_WEIGH_QUERIES + i] : top;
+            top[i] = s[j * ES_WEIGH_QUERIES + i] > top[i] ? s[j * ES_WEIGH_QUERIES + i] : top[i];
+        risen = risen || (top[i] - max[i]) * factor[i] > ES_WEIGH_RISE;
+    }
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i++) {
+        float old = max[i];
         sum[i] = 0.0f;
         for (size_t j = 0; j < ES_WEIGH; j++) {
-            float weight = j < seen ? rintf(127.0f * exp2f(s[j * ES_WEIGH_QUERIES + i] - top)) : 0.0f;
-            a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4] = (int8_t)(weight <= 127.0f ? weight : 0.0f);
-            sum[i] += weight; /* NaN stays one; its byte is 0 */
+            float x = j < seen ? (s[j * ES_WEIGH_QUERIES + i] - top[i]) * factor[i] : -INFINITY;
+            float weight = rintf(127.0f * exp2f(x));
+            int8_t byte = (int8_t)(weight <= 127.0f ? weight : 0.0f);
+            a[(j / 4 * ES_WEIGH_QUERIES + i) * 4 + j % 4] = byte;
+            sum[i] += (float)byte;
         }
-        max[i] = top > old + ES_WEIGH_RISE ? top : old;
-        scale[i] = exp2f(top - max[i]) / 127.0f;
+        max[i] = (top[i] - old) * factor[i] > ES_WEIGH_RISE ? top[i] : old;
+        scale[i] = exp2f((top[i] - max[i]) * factor[i]) / 127.0f;
         if (risen) {
-            rescale[i] = max[i] > old ? exp2f(old - max[i]) : 1.0f;
+            rescale[i] = max[i] > old ? exp2f((old - max[i]) * factor[i]) : 1.0f;
             sum_all[i] *= rescale[i];
         }
         sum_all[i] += scale[i] * sum[i];

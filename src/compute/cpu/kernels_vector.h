@@ -510,7 +510,7 @@ INLINE vf v_exp2(vf x)
 }
 
 /* Bytes of VL queries from s on, and their sums. Added to 2^23, a whole number stands in a float's lowest bits. */
-INLINE vf weigh_bytes(int8_t *a, const float *s, vf top, size_t seen)
+INLINE vf weigh_bytes(int8_t *a, const float *s, vf top, vf factor, size_t seen)
 {
     const vf whole = v_set(0x1p23f);
     vf total = v_set(0.0f);
@@ -521,7 +521,7 @@ INLINE vf weigh_bytes(int8_t *a, const float *s, vf top, size_t seen)
             four[i] = whole;
             if (j + i >= seen)
                 continue;
-            four[i] = v_add(v_weight(v_sub(v_load(s + (j + i) * ES_WEIGH_QUERIES), top)), whole);
+            four[i] = v_add(v_weight(v_mul(v_sub(v_load(s + (j + i) * ES_WEIGH_QUERIES), top), factor)), whole);
             total = v_add(total, v_sub(four[i], whole)); /* whole numbers: exact in any order */
         }
         v_store_fours(a + j * ES_WEIGH_QUERIES, four);
@@ -529,31 +529,23 @@ INLINE vf weigh_bytes(int8_t *a, const float *s, vf top, size_t seen)
     return total;
 }
 
-static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, size_t seen, float *max,
-                  float *sum_all)
+/* What lies behind the bytes: the groups' scales and all that is gathered. top and sum [queries] are known. */
+INLINE bool weigh_sums(float *scale, const float *sum, float *rescale, const float *top, const float *factor,
+                       float *max, float *sum_all)
 {
     vf m[ES_WEIGH_QUERIES / VL], most = v_set(-INFINITY);
     for (size_t i = 0; i < ES_WEIGH_QUERIES; i += VL) {
-        vf top = v_set(-INFINITY), other = top, old = v_load(max + i);
-        for (size_t j = 0; j + 1 < seen; j += 2) {
-            top = v_max(top, v_load(s + i + j * ES_WEIGH_QUERIES));
-            other = v_max(other, v_load(s + i + (j + 1) * ES_WEIGH_QUERIES));
-        }
-        top = v_max(other, v_max(top, v_load(s + i + (seen - 1) * ES_WEIGH_QUERIES)));
-        vf total =
-            seen == ES_WEIGH ? weigh_bytes(a + 4 * i, s + i, top, ES_WEIGH) : weigh_bytes(a + 4 * i, s + i, top, seen);
-        vf behind = v_sub(v_add(old, v_set(ES_WEIGH_RISE)), top);
-        m[i / VL] = v_where_negative(behind, top, old);
+        vf now = v_load(top + i), old = v_load(max + i), f = v_load(factor + i);
+        vf behind = v_sub(v_set(ES_WEIGH_RISE), v_mul(v_sub(now, old), f));
+        m[i / VL] = v_where_negative(behind, now, old);
         most = v_max(most, v_where_negative(behind, v_set(1.0f), v_set(0.0f)));
-        vf factor = v_mul(v_exp2(v_sub(top, m[i / VL])), v_set(1.0f / 127.0f));
-        v_store(scale + i, factor);
-        v_store(sum + i, total);
+        v_store(scale + i, v_mul(v_exp2(v_mul(v_sub(now, m[i / VL]), f)), v_set(1.0f / 127.0f)));
     }
     bool risen = v_largest(most) > 0.0f;
     for (size_t i = 0; i < ES_WEIGH_QUERIES; i += VL) {
         vf all = v_load(sum_all + i);
         if (risen) {
-            vf back = v_exp2(v_sub(v_load(max + i), m[i / VL]));
+            vf back = v_exp2(v_mul(v_sub(v_load(max + i), m[i / VL]), v_load(factor + i)));
             v_store(rescale + i, back);
             v_store(max + i, m[i / VL]);
             all = v_mul(all, back);
@@ -561,6 +553,44 @@ static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const flo
         v_store(sum_all + i, v_add(all, v_mul(v_load(scale + i), v_load(sum + i))));
     }
     return risen;
+}
+
+#define CHAINS 4 /* maxima that need not wait for each other */
+
+/* Each query's largest score. */
+INLINE void weigh_tops(float *top, const float *s, size_t seen)
+{
+    vf best[ES_WEIGH_QUERIES / VL][CHAINS];
+    for (size_t i = 0; i < ES_WEIGH_QUERIES / VL; i++)
+        for (size_t c = 0; c < CHAINS; c++)
+            best[i][c] = v_load(s + i * VL + (c < seen ? c : 0) * ES_WEIGH_QUERIES);
+    size_t whole = seen / CHAINS * CHAINS;
+    for (size_t j = CHAINS; j < whole; j += CHAINS)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < CHAINS; c++)
+#pragma GCC unroll 8
+            for (size_t i = 0; i < ES_WEIGH_QUERIES / VL; i++)
+                best[i][c] = v_max(v_load(s + (j + c) * ES_WEIGH_QUERIES + i * VL), best[i][c]);
+    for (size_t i = 0; i < ES_WEIGH_QUERIES / VL; i++) {
+        vf all = v_max(v_max(best[i][0], best[i][1]), v_max(best[i][2], best[i][3]));
+        for (size_t rest = whole; rest < seen; rest++)
+            all = v_max(v_load(s + rest * ES_WEIGH_QUERIES + i * VL), all);
+        v_store(top + i * VL, all);
+    }
+}
+
+static bool weigh(int8_t *a, float *scale, float *sum, float *rescale, const float *s, const float *factor, size_t seen,
+                  float *max, float *sum_all)
+{
+    float top[ES_WEIGH_QUERIES];
+    weigh_tops(top, s, seen);
+    for (size_t i = 0; i < ES_WEIGH_QUERIES; i += VL) {
+        vf t = v_load(top + i), f = v_load(factor + i);
+        vf total = seen == ES_WEIGH ? weigh_bytes(a + 4 * i, s + i, t, f, ES_WEIGH)
+                                    : weigh_bytes(a + 4 * i, s + i, t, f, seen);
+        v_store(sum + i, total);
+    }
+    return weigh_sums(scale, sum, rescale, top, factor, max, sum_all);
 }
 
 static void to_halves(uint16_t *y, const float *x, size_t n)
