@@ -82,32 +82,50 @@ static es_status bind_cached(es_model *m, const char *path, const char *key, boo
     es_status status = es_weights_bind(&weights, m->device, &m->config, m->tensors, &ready, err);
     if (status != ES_OK) {
         es_weight_cache_close(ready.from);
-        return ready.damaged ? ES_OK : status;
+        return ready.failed ? ES_OK : status;
     }
-    es_weights_free(&m->weights, m->device, &m->config);
+    es_tensors_rest(m->tensors); /* hardly anything more is read from the file */
     m->weights = weights;
     m->cache = ready.from;
     *bound = true;
     return ES_OK;
 }
 
-/* From the cache; else from the file, and then from the cache just written, so that the next process shares it. */
+/* Makes the cache, a matrix at a time. *made false with ES_OK: it cannot be written. */
+static es_status make_cache(es_model *m, const char *path, const char *key, bool *made, es_error *err)
+{
+    es_ready ready = {0};
+    es_weights weights;
+    *made = false;
+    if (es_weight_cache_begin(&ready.to, path, key, NULL) != ES_OK)
+        return ES_OK;
+    es_status status = es_weights_bind(&weights, m->device, &m->config, m->tensors, &ready, err);
+    if (status != ES_OK) {
+        es_weight_cache_drop(ready.to);
+        return ready.failed ? ES_OK : status;
+    }
+    es_weights_free(&weights, m->device, &m->config);
+    *made = es_weight_cache_finish(ready.to, NULL) == ES_OK;
+    return ES_OK;
+}
+
+/* From the cache, which is made where it is not there: so processes share it, and the file and what is made of it never
+ * take memory at once. Where it cannot be made, from the file. */
 static es_status bind(es_model *m, const char *cache_dir, es_error *err)
 {
     char key[ES_SHA256_HEX + 1], *path = NULL;
-    es_ready ready = {0};
-    bool bound = false;
+    bool bound = false, made = false;
     if (cache_dir == NULL || es_weight_cache_key(key, m->device, m->tensors) != ES_OK)
         return es_weights_bind(&m->weights, m->device, &m->config, m->tensors, NULL, err);
     es_status status = es_weight_cache_path(&path, cache_dir, m->dir, m->device, err);
     if (status == ES_OK)
         status = bind_cached(m, path, key, &bound, err);
-    if (status == ES_OK && !bound) {
-        status = es_weights_bind(&m->weights, m->device, &m->config, m->tensors, &ready, err);
-        if (status == ES_OK && es_weight_cache_write(path, key, m->device, ready.made, ready.count, NULL) == ES_OK)
-            bind_cached(m, path, key, &bound, NULL); /* if not: those made are as good */
-    }
-    free(ready.made);
+    if (status == ES_OK && !bound)
+        status = make_cache(m, path, key, &made, err);
+    if (status == ES_OK && made)
+        status = bind_cached(m, path, key, &bound, err);
+    if (status == ES_OK && !bound)
+        status = es_weights_bind(&m->weights, m->device, &m->config, m->tensors, NULL, err);
     free(path);
     return status;
 }

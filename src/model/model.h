@@ -64,10 +64,8 @@ void es_vision_output_free(es_vision_output *output);
  * picture's size only (positions, rope) is kept for the next picture, which in a recording has the same size.
  */
 typedef struct es_vision_scratch {
-    es_tensor *patches;   /* [patches, patch_dim] */
     es_tensor *x, *norm;  /* [patches, hidden] */
-    es_tensor *qkv;       /* [patches, 3 * hidden] */
-    es_tensor *mid;       /* [patches, max(intermediate, hidden)] */
+    es_tensor *mid;       /* one after the other: the patches; queries, keys and values; what lies within an MLP */
     es_tensor *out;       /* [tokens, out_hidden] */
     es_tensor *positions; /* [patches, hidden] of grid_h x grid_w */
     es_tensor *table;     /* [patches, head_dim] of grid_h x grid_w */

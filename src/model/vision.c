@@ -17,7 +17,7 @@ void es_vision_output_free(es_vision_output *output)
 
 void es_vision_scratch_free(es_vision_scratch *s, es_device *device)
 {
-    es_tensor *all[] = {s->patches, s->x, s->norm, s->qkv, s->mid, s->out, s->positions, s->table};
+    es_tensor *all[] = {s->x, s->norm, s->mid, s->out, s->positions, s->table};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         es_tensor_free(device, all[i]);
     *s = (es_vision_scratch){0};
@@ -31,14 +31,11 @@ static es_status reserve(es_vision_scratch *s, const es_model *model, int64_t n,
     es_device *d = model->device;
     es_vision_scratch_free(s, d);
     int64_t block = (int64_t)c->merge_size * c->merge_size;
-    int64_t mid = c->intermediate > c->hidden ? c->intermediate : c->hidden;
-    es_status status = es_tensor_create(d, &s->patches, n, c->patch_dim, err);
-    if (status == ES_OK)
-        status = es_tensor_create(d, &s->x, n, c->hidden, err);
+    int64_t mid = c->intermediate > 3 * c->hidden ? c->intermediate : 3 * (int64_t)c->hidden;
+    mid = mid > c->patch_dim ? mid : c->patch_dim;
+    es_status status = es_tensor_create(d, &s->x, n, c->hidden, err);
     if (status == ES_OK)
         status = es_tensor_create(d, &s->norm, n, c->hidden, err);
-    if (status == ES_OK)
-        status = es_tensor_create(d, &s->qkv, n, 3 * (int64_t)c->hidden, err);
     if (status == ES_OK)
         status = es_tensor_create(d, &s->mid, n, mid, err);
     if (status == ES_OK)
@@ -118,9 +115,9 @@ static void block_forward(es_device *d, const es_vision_config *c, const es_visi
     int64_t n = s->x->rows;
     es_segment whole = {0, (int32_t)n};
     es_op_norm_layer(d, s->norm, s->x, b->norm1_gain, b->norm1_bias, LAYER_NORM_EPS);
-    linear(d, s->qkv, s->norm, &b->qkv, ES_ACT_NONE, NULL);
-    es_op_rope(d, s->qkv, 0, 2 * (int64_t)c->heads, c->head_dim, s->table); /* queries and keys lie side by side */
-    es_op_attend_segments(d, s->norm, s->qkv, c->heads, c->head_dim, &whole, 1);
+    linear(d, s->mid, s->norm, &b->qkv, ES_ACT_NONE, NULL);
+    es_op_rope(d, s->mid, 0, 2 * (int64_t)c->heads, c->head_dim, s->table); /* queries and keys lie side by side */
+    es_op_attend_segments(d, s->norm, s->mid, c->heads, c->head_dim, &whole, 1);
     linear(d, s->x, s->norm, &b->proj, ES_ACT_NONE, s->x);
     es_op_norm_layer(d, s->norm, s->x, b->norm2_gain, b->norm2_bias, LAYER_NORM_EPS);
     linear(d, s->mid, s->norm, &b->fc1, ES_ACT_GELU_TANH, NULL);
@@ -196,8 +193,9 @@ es_status es_vision_begin(const es_model *model, es_vision_scratch *s, const es_
     ES_TRY(reserve(s, model, patches->count, err));
     ES_TRY(prepare_grid(s, model, patches->grid_h, patches->grid_w, err));
     ES_TRY(create_output(c, patches, &run->output, err));
-    es_op_write(d, s->patches, patches->data, patches->count);
-    linear(d, s->x, s->patches, &model->weights.patch, ES_ACT_NONE, NULL);
+    es_op_reshape(d, s->mid, patches->count, patches->dim);
+    es_op_write(d, s->mid, patches->data, patches->count);
+    linear(d, s->x, s->mid, &model->weights.patch, ES_ACT_NONE, NULL);
     es_watch_see(watch, d, s->x, "vision.patch_embed");
     es_op_add(d, s->x, s->positions);
     es_watch_see(watch, d, s->x, "vision.embed");

@@ -1,6 +1,7 @@
-/* weight_cache.c - [head][table][matrices, each at a multiple of 64 bytes]. */
+/* weight_cache.c - [matrices, each at a multiple of 64 bytes][table][head]: what is known last comes last. */
 #include "model/weight_cache.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "model/identity.h"
 
 #define MAGIC "escriba\n"
-#define VERSION 1u
+#define VERSION 2u
 #define ORDER 0x01020304u /* reads otherwise on a machine of the other byte order */
 #define ALIGN 64u
 
@@ -81,22 +82,25 @@ es_status es_weight_cache_key(char key[ES_SHA256_HEX + 1], const es_device *devi
 
 /* --- reading --- */
 
-static bool whole(const es_map *map, const char *key)
+/* The head, and with it *table; false unless both are whole and made for that key. */
+static bool read_head(const es_map *map, const char *key, head *h, const entry **table)
 {
-    head h;
-    if (map->size < sizeof h)
+    if (map->size < sizeof *h || map->size % _Alignof(entry) != 0)
         return false;
-    memcpy(&h, map->data, sizeof h);
-    if (memcmp(h.magic, MAGIC, sizeof h.magic) != 0 || h.order != ORDER || h.version != VERSION ||
-        memcmp(h.key, key, sizeof h.key) != 0 || h.size != map->size ||
-        h.count > (map->size - sizeof h) / sizeof(entry))
+    memcpy(h, map->data + map->size - sizeof *h, sizeof *h);
+    if (memcmp(h->magic, MAGIC, sizeof h->magic) != 0 || h->order != ORDER || h->version != VERSION ||
+        memcmp(h->key, key, sizeof h->key) != 0 || h->size != map->size ||
+        h->count > (map->size - sizeof *h) / sizeof(entry))
         return false;
-    const entry *table = (const entry *)(const void *)(map->data + sizeof h);
-    if (!es_hash_equal(h.sum, sum_of(table, (size_t)h.count * sizeof *table)))
+    size_t bytes = (size_t)h->count * sizeof(entry);
+    *table = (const entry *)(const void *)(map->data + map->size - sizeof *h - bytes);
+    if (!es_hash_equal(h->sum, sum_of(*table, bytes)))
         return false;
-    for (uint64_t i = 0; i < h.count; i++)
-        if (table[i].offset % ALIGN != 0 || table[i].offset > map->size || table[i].size > map->size - table[i].offset)
+    for (uint64_t i = 0; i < h->count; i++) {
+        const entry *e = &(*table)[i];
+        if (e->offset % ALIGN != 0 || e->offset > map->size || e->size > map->size - e->offset)
             return false;
+    }
     return true;
 }
 
@@ -106,8 +110,9 @@ es_status es_weight_cache_open(es_weight_cache **cache, const char *path, const 
     es_weight_cache *c = es_calloc(1, sizeof *c);
     if (c == NULL)
         return es_fail_memory(err, "a cache of weights", sizeof *c);
+    head h;
     es_status status = es_map_open(&c->map, path, err);
-    if (status == ES_OK && !whole(&c->map, key)) {
+    if (status == ES_OK && !read_head(&c->map, key, &h, &c->table)) {
         es_map_close(&c->map);
         status = es_fail(err, ES_ERR_FORMAT, "%s: not made from this model, or damaged", path);
     }
@@ -115,9 +120,6 @@ es_status es_weight_cache_open(es_weight_cache **cache, const char *path, const 
         free(c);
         return status;
     }
-    head h;
-    memcpy(&h, c->map.data, sizeof h);
-    c->table = (const entry *)(const void *)(c->map.data + sizeof h);
     c->count = (size_t)h.count;
     *cache = c;
     return ES_OK;
@@ -142,47 +144,71 @@ void es_weight_cache_close(es_weight_cache *cache)
 
 /* --- writing --- */
 
-static void put_all(es_new_file *file, const head *h, const entry *table, const es_device *device,
-                    es_matrix *const *matrices)
+struct es_weight_cache_out {
+    head head; /* count and size: so far */
+    entry *table;
+    size_t capacity;
+    es_new_file file;
+};
+
+es_status es_weight_cache_begin(es_weight_cache_out **made, const char *path, const char *key, es_error *err)
 {
-    static const char zeros[ALIGN] = {0};
-    uint64_t at = sizeof *h + h->count * sizeof *table;
-    es_new_file_add(file, h, sizeof *h);
-    es_new_file_add(file, table, (size_t)h->count * sizeof *table);
-    for (size_t i = 0; i < h->count; i++) {
-        size_t size;
-        const void *data = es_matrix_ready(device, matrices[i], &size);
-        es_new_file_add(file, zeros, (size_t)(table[i].offset - at));
-        es_new_file_add(file, data, size);
-        at = table[i].offset + size;
-    }
+    *made = NULL;
+    ES_TRY(es_mkdirs_above(path, err));
+    es_weight_cache_out *out = es_calloc(1, sizeof *out);
+    if (out == NULL)
+        return es_fail_memory(err, "a cache of weights", sizeof *out);
+    memcpy(out->head.magic, MAGIC, sizeof out->head.magic);
+    memcpy(out->head.key, key, sizeof out->head.key);
+    out->head.order = ORDER;
+    out->head.version = VERSION;
+    es_new_file_begin(&out->file, path);
+    *made = out;
+    return ES_OK;
 }
 
-es_status es_weight_cache_write(const char *path, const char *key, const es_device *device, es_matrix *const *matrices,
-                                size_t n, es_error *err)
+/* From the next whole number of ALIGN bytes on. */
+static void put(es_weight_cache_out *out, const void *data, size_t size)
 {
-    head h = {.magic = {0}, .order = ORDER, .version = VERSION, .count = n};
-    memcpy(h.magic, MAGIC, sizeof h.magic);
-    memcpy(h.key, key, sizeof h.key);
-    entry *table = es_calloc(n, sizeof *table);
-    if (table == NULL)
-        return es_fail_memory(err, "a cache of weights", n * sizeof *table);
-    uint64_t at = sizeof h + n * sizeof *table;
-    for (size_t i = 0; i < n; i++) {
-        size_t size;
-        const void *data = es_matrix_ready(device, matrices[i], &size);
-        table[i] = (entry){(at + ALIGN - 1) / ALIGN * ALIGN, size, sum_of(data, size)};
-        at = table[i].offset + size;
-    }
-    h.size = at;
-    h.sum = sum_of(table, n * sizeof *table);
-    es_status status = es_mkdirs_above(path, err);
-    if (status == ES_OK) {
-        es_new_file file;
-        es_new_file_begin(&file, path);
-        put_all(&file, &h, table, device, matrices);
-        status = es_new_file_end(&file, 0600, true, err);
-    }
-    free(table);
+    static const char zeros[ALIGN] = {0};
+    size_t gap = (size_t)(ALIGN - out->head.size % ALIGN) % ALIGN;
+    es_new_file_add(&out->file, zeros, gap);
+    es_new_file_add(&out->file, data, size);
+    out->head.size += gap + size;
+}
+
+es_status es_weight_cache_add(es_weight_cache_out *out, const void *data, size_t size, es_error *err)
+{
+    void *table = out->table;
+    if (es_grow(&table, &out->capacity, (size_t)out->head.count + 1, sizeof *out->table) != 0)
+        return es_fail_memory(err, "a cache of weights", 0);
+    out->table = table;
+    put(out, data, size);
+    out->table[out->head.count++] = (entry){out->head.size - size, size, sum_of(data, size)};
+    if (out->file.failure != 0)
+        return es_fail(err, ES_ERR_IO, "cannot write %s: %s", out->file.path, strerror(out->file.failure));
+    return ES_OK;
+}
+
+es_status es_weight_cache_finish(es_weight_cache_out *out, es_error *err)
+{
+    size_t bytes = (size_t)out->head.count * sizeof *out->table;
+    put(out, out->table, bytes);
+    out->head.sum = sum_of(out->table, bytes);
+    out->head.size += sizeof out->head;
+    es_new_file_add(&out->file, &out->head, sizeof out->head);
+    es_status status = es_new_file_end(&out->file, 0600, true, err);
+    free(out->table);
+    free(out);
     return status;
+}
+
+void es_weight_cache_drop(es_weight_cache_out *out)
+{
+    if (out == NULL)
+        return;
+    out->file.failure = out->file.failure != 0 ? out->file.failure : ECANCELED; /* so that nothing is left of it */
+    es_new_file_end(&out->file, 0600, false, NULL);
+    free(out->table);
+    free(out);
 }

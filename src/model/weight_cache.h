@@ -27,8 +27,12 @@ es_status es_weight_cache_open(es_weight_cache **cache, const char *path, const 
 const void *es_weight_cache_next(es_weight_cache *cache, size_t size);
 void es_weight_cache_close(es_weight_cache *cache); /* NULL is fine */
 
-/* Writes what the device has made of n matrices. On failure nothing is left behind. */
-es_status es_weight_cache_write(const char *path, const char *key, const es_device *device, es_matrix *const *matrices,
-                                size_t n, es_error *err);
+/* A new file for that key: what a device has made of each matrix is added as it is made, so that none need be kept. It
+ * takes its place when it is finished; until then, and if anything fails, nobody sees it. */
+typedef struct es_weight_cache_out es_weight_cache_out;
+es_status es_weight_cache_begin(es_weight_cache_out **out, const char *path, const char *key, es_error *err);
+es_status es_weight_cache_add(es_weight_cache_out *out, const void *data, size_t size, es_error *err);
+es_status es_weight_cache_finish(es_weight_cache_out *out, es_error *err); /* frees it, too, in any case */
+void es_weight_cache_drop(es_weight_cache_out *out);                       /* instead; NULL is fine */
 
 #endif

@@ -134,28 +134,27 @@ static bool packed_source(binder *b, es_matrix_source *source, const char *name)
 static void make(binder *b, es_matrix **m, es_matrix_source *source)
 {
     es_ready *r = b->ready;
-    size_t size = r == NULL ? 0 : es_matrix_ready_size(b->device, source);
-    if (size > 0 && r->from != NULL) {
+    size_t size = es_matrix_ready_size(b->device, source);
+    bool kept = r != NULL && r->from != NULL;
+    if (size > 0 && kept) {
         source->ready = es_weight_cache_next(r->from, size);
         source->ready_size = size;
-        r->damaged = source->ready == NULL;
-        if (r->damaged) {
+        r->failed = source->ready == NULL;
+        if (r->failed) {
             b->status = es_fail(b->err, ES_ERR_FORMAT, "the cache of ready weights is damaged");
             return;
         }
     }
     b->status = es_matrix_create(b->device, m, source, b->err);
-    if (b->device->copies_weights)
+    if (b->device->copies_weights || (size > 0 && !kept))
         es_tensors_rest(b->tensors); /* or each weight would take its memory twice */
-    if (b->status != ES_OK || size == 0 || r->from != NULL)
+    if (b->status != ES_OK || size == 0 || r == NULL || kept)
         return;
-    void *made = r->made;
-    if (es_grow(&made, &r->capacity, r->count + 1, sizeof(es_matrix *)) != 0) {
-        b->status = es_fail_memory(b->err, "the list of weights", 0);
-        return;
-    }
-    r->made = made;
-    r->made[r->count++] = *m;
+    const void *made = es_matrix_ready(b->device, *m, &size);
+    b->status = es_weight_cache_add(r->to, made, size, b->err);
+    r->failed = b->status != ES_OK;
+    es_matrix_free(b->device, *m);
+    *m = NULL;
 }
 
 /* The weight of a layer, [rows, cols]: quantised when the checkpoint has scales for it, else plain. */

@@ -45,12 +45,11 @@ typedef struct es_weights {
     float *patch_copy;     /* what patch.w points at when the file has it channels last; NULL: it points at the file */
 } es_weights;
 
-/* Weights in a device's own order, from a cache or for one. */
+/* Weights in a device's own order, from a cache or for one: one of the two is not NULL. */
 typedef struct es_ready {
-    es_weight_cache *from; /* take them from here; NULL: make them, and list those made */
-    es_matrix **made;      /* [count], in the order of binding; the caller frees the list */
-    size_t count, capacity;
-    bool damaged; /* binding failed, and only because of `from` */
+    es_weight_cache *from;
+    es_weight_cache_out *to; /* those made go there one by one, and are not kept: what is bound computes nothing */
+    bool failed;             /* binding failed, and only because of the cache */
 } es_ready;
 
 /* Binds; `ready` may be NULL; `tensors` must outlive the weights. Errors name the tensor, the shape found and the one
