@@ -6,16 +6,18 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/messages.h"
+#include "compute/open.h"
 #include "engine/engine.h"
 #include "model/model.h"
 
-enum { FLAG_MESSAGES, FLAG_DUMP, FLAG_MAX_TOKENS, FLAG_TOP, FLAG_IGNORE_EOS, FLAG_OUTPUT };
+enum { FLAG_MESSAGES, FLAG_DUMP, FLAG_MAX_TOKENS, FLAG_TOP, FLAG_IGNORE_EOS, FLAG_FLOATS, FLAG_OUTPUT };
 static const es_flag flags[] = {
     {"--messages", "FILE", "JSON chat messages (needed)"},
     {"--dump", "FILE", "write every stage's tensors to this .safetensors file"},
     {"--max-tokens", "N", "length of the greedy continuation (32; 0: none)"},
     {"--top", "K", "how many of the next token's best to print (10)"},
     {"--ignore-eos", NULL, "go on after an end token"},
+    {"--floats", NULL, "compute in float32 by the weights that --precision makes (cpu): what drift is theirs"},
     {"--output", "FILE", "write the JSON there instead of to stdout"},
 };
 static const es_usage usage = {
@@ -39,7 +41,7 @@ static const es_usage usage = {
 typedef struct trace_options {
     const char *model, *messages, *dump, *output;
     long long max_tokens, top;
-    bool ignore_eos;
+    bool ignore_eos, floats;
 } trace_options;
 
 /* A stage of the text decoder as it comes, chunk by chunk. */
@@ -327,6 +329,10 @@ static es_status trace(const trace_options *o, const es_settings *settings, es_s
     char *dir = NULL;
     ES_TRY(es_find_model(o->model, &dir, err));
     es_status status = es_open_device(settings, &device, err);
+    if (status == ES_OK && o->floats && !es_device_is_mlx(device))
+        es_cpu_in_floats(device);
+    else if (status == ES_OK && o->floats)
+        status = es_fail(err, ES_ERR_ARGUMENT, "--floats is of the cpu device: say --device cpu");
     if (status == ES_OK)
         status = es_model_open(&model, device, dir, err);
     if (status == ES_OK)
@@ -355,6 +361,9 @@ static int read_flag(void *context, size_t index, const char *value)
         return ES_EXIT_OK;
     case FLAG_IGNORE_EOS:
         o->ignore_eos = true;
+        return ES_EXIT_OK;
+    case FLAG_FLOATS:
+        o->floats = true;
         return ES_EXIT_OK;
     case FLAG_MAX_TOKENS:
         if (es_parse_int(value, 0, 1000000, &o->max_tokens))

@@ -390,7 +390,7 @@ static void products_are_within_their_bound_of_float64(void **state)
         const es_dot_kernels *table = &k[trial_number % count];
         bytes b = bytes_make(table, t.x, t.in, t.rows, t.in, t.p->group);
         for (size_t o = 0; o < t.out; o++) {
-            es_panels_row(t.p, o, w);
+            es_panels_row(t.p, o, 0, t.p->in, w);
             multiply(table, &t, &b, o / ES_DOT_COLS, 0, c);
             for (size_t i = 0; i < t.rows; i++) {
                 double want = 0.0, bound = 0.0, size = 0.0;

@@ -191,8 +191,9 @@ static void a_damaged_cache_is_made_again(void **state)
     close_model(&o);
     char *path = cache_file(&p, 1);
     assert_int_equal(stat(path, &st), 0);
-    /* magic, order, version, key, count, size, the table's sum, the table, matrices */
-    const long places[] = {0, 140, st.st_size / 3, st.st_size / 2, -150, -115, -112, -104, -100, -92, -31, -22, -12, -1};
+    /* matrices, the table; of the head from its end: magic, order, version, key, count, size, the table's sum */
+    const long places[] = {0,   140, st.st_size / 3, st.st_size / 2, -150, -115, -112, -104, -100, -92, -31, -22,
+                           -12, -1};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         damage(path, places[i]);
         open_model(&o, &p, p.cache, ES_PRECISION_FAST);

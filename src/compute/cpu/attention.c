@@ -166,7 +166,7 @@ void es_cpu_attend_segments(es_device *d, es_tensor *y, const es_tensor *qkv, in
                   .dim = (size_t)head_dim,
                   .list = list};
     bool small = es_cpu_small(cpu, heads * head_dim, heads * head_dim);
-    if (cpu->precision != ES_PRECISION_EXACT && cpu->dot.quick_bytes && !small) {
+    if (cpu->precision != ES_PRECISION_EXACT && cpu->dot.quick_bytes && !small && !cpu->in_floats) {
         for (size_t i = 0; i < n; i++)
             es_cpu_attend_dot(cpu, es_rows(y, list[i].first), es_rows(qkv, list[i].first), g.heads, g.dim,
                               (size_t)list[i].count);

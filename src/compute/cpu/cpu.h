@@ -31,6 +31,10 @@ typedef struct es_cpu_options {
 /* options NULL means the defaults. */
 es_status es_cpu_device_create(es_device **device, const es_cpu_options *options, es_error *err);
 
+/* From now on this cpu device multiplies and attends in float32, by the weights its precision has: what is left of the
+ * precision's drift is theirs. Slow: for measuring. To be called before anything else is made on the device. */
+void es_cpu_in_floats(es_device *device);
+
 /* Words for doctor: processor name and the features that matter, e.g. "AMD EPYC ...: avx2 fma avx512f avx512_vnni". */
 void es_cpu_describe(char *text, size_t size);
 

@@ -475,6 +475,12 @@ static es_status fill(es_cpu *cpu, size_t threads, es_error *err)
     return ES_OK;
 }
 
+void es_cpu_in_floats(es_device *device)
+{
+    ((es_cpu *)device)->in_floats = true;
+    device->kv_number_size = sizeof(float);
+}
+
 static const es_device_ops cpu_ops = {
     .destroy = destroy,
     .tensor_create = tensor_create,

@@ -36,6 +36,7 @@ typedef struct es_cpu {
     es_dot_kernels dot;
     es_precision precision;
     size_t exact_below; /* weights */
+    bool in_floats;     /* es_cpu_in_floats */
     es_pool *pool;
     size_t workers;
     es_scratch *scratch; /* [workers] */

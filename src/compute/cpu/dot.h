@@ -110,7 +110,7 @@ size_t es_panels_group(const es_matrix_source *source, int bits);
  * before is taken as it is. */
 es_status es_panels_create(es_panels **panels, const es_matrix_source *source, int bits, es_pool *pool, es_error *err);
 void es_panels_free(es_panels *panels); /* NULL is fine */
-/* What the panels hold for one output, as float32 (each weight scale * q + bias, fused): y [in]. */
-void es_panels_row(const es_panels *panels, size_t row, float *y);
+/* What the panels hold for inputs [from, from + n) of one output, as float32 (each weight scale * q + bias, fused). */
+void es_panels_row(const es_panels *panels, size_t row, size_t from, size_t n, float *y);
 
 #endif

@@ -9,6 +9,7 @@
 typedef struct product {
     const es_cpu *cpu;
     const es_matrix_source *w;
+    const es_panels *panels; /* NULL, or what w has become */
     const float *x, *bias, *residual;
     float *y;
     size_t in, out, rows;
@@ -41,6 +42,16 @@ static void pack_plain(const es_kernels *k, es_dtype dtype, float *panel, const 
         k->pack_bf16(panel, w, row_bytes, rows, depth);
 }
 
+static void pack_panels(const product *p, es_scratch *s, size_t row, size_t rows, size_t from, size_t depth)
+{
+    float weights[ES_PANEL_K];
+    for (size_t i = 0; i < rows; i++) {
+        es_panels_row(p->panels, row + i, from, depth, weights);
+        for (size_t k = 0; k < depth; k++)
+            s->panel[k * p->cpu->k.nr + i] = weights[k];
+    }
+}
+
 /* The scales and biases of rows [row, row + rows), as panels [in / group][nr]. */
 static void pack_groups(const product *p, es_scratch *s, size_t row, size_t rows)
 {
@@ -57,6 +68,10 @@ static void pack_weights(const product *p, es_scratch *s, size_t row, size_t row
 {
     const es_matrix_source *w = p->w;
     const es_kernels *k = &p->cpu->k;
+    if (p->panels != NULL) {
+        pack_panels(p, s, row, rows, from, depth);
+        return;
+    }
     if (w->bits == 0) {
         size_t size = es_dtype_size(w->dtype);
         const uint8_t *first = (const uint8_t *)w->data + (row * p->in + from) * size;
@@ -104,7 +119,7 @@ static void outputs(void *context, size_t task, size_t worker)
     const es_kernels *k = &p->cpu->k;
     es_scratch *s = &p->cpu->scratch[worker];
     size_t first = task * k->nr, width = es_least(k->nr, p->out - first);
-    if (p->w->bits != 0)
+    if (p->w->bits != 0 && p->panels == NULL)
         pack_groups(p, s, first, width);
     for (size_t from = 0; from < p->in; from += ES_PANEL_K) {
         size_t depth = es_least(ES_PANEL_K, p->in - from);
@@ -119,7 +134,7 @@ void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matr
                    es_activation act, const es_tensor *residual)
 {
     es_cpu *cpu = (es_cpu *)d;
-    if (((const es_cpu_matrix *)w)->panels != NULL) {
+    if (((const es_cpu_matrix *)w)->panels != NULL && !cpu->in_floats) {
         es_cpu_linear_dot(cpu, y, x, (const es_cpu_matrix *)w, bias, act, residual);
         return;
     }
@@ -129,6 +144,7 @@ void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matr
     product p = {
         .cpu = cpu,
         .w = &((const es_cpu_matrix *)w)->source,
+        .panels = ((const es_cpu_matrix *)w)->panels,
         .bias = bias != NULL ? es_rows(bias, 0) : NULL,
         .in = in,
         .out = (size_t)w->rows,

@@ -249,10 +249,10 @@ void es_panels_free(es_panels *p)
     free(p);
 }
 
-void es_panels_row(const es_panels *p, size_t row, float *y)
+void es_panels_row(const es_panels *p, size_t row, size_t from, size_t n, float *y)
 {
     size_t col = row % ES_DOT_COLS;
-    for (size_t k = 0; k < p->in; k++) {
+    for (size_t k = from; k < from + n; k++) {
         size_t i = k % p->group;
         const uint8_t *block = p->data + row / ES_DOT_COLS * p->panel_bytes + k / p->group * p->block_bytes;
         const uint8_t *scales = block + es_dot_weight_bytes(p->group, p->bits);
@@ -263,6 +263,6 @@ void es_panels_row(const es_panels *p, size_t row, float *y)
         float scale = p->bf16 ? es_load_bf16(scales + 2 * col) : es_load_f32(scales + 4 * col);
         float bias =
             p->bf16 ? es_load_bf16(scales + 2 * (ES_DOT_COLS + col)) : es_load_f32(scales + 4 * (ES_DOT_COLS + col));
-        y[k] = fmaf(scale, (float)q, bias);
+        y[k - from] = fmaf(scale, (float)q, bias);
     }
 }
