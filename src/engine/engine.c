@@ -13,7 +13,8 @@
 #define DEFAULT_PREFILL_CHUNK 512
 #define DEFAULT_VISION_CACHE ((int64_t)256 << 20)
 #define PAGE_TOKENS 32
-#define GUESSED_ROWS 24 /* rows of guesses in a pass: as many as a pass bound by memory takes along nearly free */
+#define MOST_OVERTAKEN 3 /* pieces of work in a row that go ahead of those of lower priority: they get a quarter */
+#define GUESSED_ROWS 24  /* rows of guesses in a pass: as many as a pass bound by memory takes along nearly free */
 /* Under the latency policy, so long may other work last before decoding sequences get their row: half of the half
  * second that is promised, since the block or chunk under way is finished first. */
 #define DEFAULT_PATIENCE 0.25
@@ -280,19 +281,28 @@ static void admit(es_engine *e)
     }
 }
 
-/* The sequence whose tower or prompt is next. One that is half-way through the tower goes before others of its class.
- */
-static es_sequence *next_to_feed(const es_engine *e)
+/* The first from s on, of priority below `below`, whose tower or prompt may be worked on. */
+static es_sequence *feedable(es_sequence *s, int64_t below)
 {
-    for (es_sequence *s = e->first; s != NULL; s = s->next) {
-        if (s->stage == ES_STAGE_PREFILL)
-            return s;
-        if (s->stage != ES_STAGE_VISION || es_disk_waits(s))
-            continue;
-        es_sequence *holder = e->lanes[s->request.priority > 0 ? 1 : 0].sequence;
-        return holder != NULL ? holder : s;
+    while (s != NULL && (s->request.priority >= below ||
+                         !(s->stage == ES_STAGE_PREFILL || (s->stage == ES_STAGE_VISION && !es_disk_waits(s)))))
+        s = s->next;
+    return s;
+}
+
+/* The sequence whose tower or prompt is next: of the highest priority, but every so often of a lower one, so that no
+ * flow of questions can starve anybody. One that is half-way through the tower goes before others of its class. */
+static es_sequence *next_to_feed(es_engine *e)
+{
+    es_sequence *s = feedable(e->first, INT64_MAX);
+    es_sequence *lower = s != NULL ? feedable(s, s->request.priority) : NULL;
+    if (lower != NULL && e->overtaken >= MOST_OVERTAKEN) {
+        s = lower;
+        lower = NULL;
     }
-    return NULL;
+    e->overtaken = lower != NULL ? e->overtaken + 1 : 0;
+    es_sequence *holder = s != NULL && s->stage == ES_STAGE_VISION ? e->lanes[s->request.priority > 0].sequence : NULL;
+    return holder != NULL ? holder : s;
 }
 
 #define DISK_GLANCE 0.05 /* seconds between looks at what else there may be to do */

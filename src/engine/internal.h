@@ -83,6 +83,7 @@ struct es_engine {
     es_text_scratch text;
     es_sequence *first; /* all sequences */
     uint64_t last_id;
+    int overtaken;        /* pieces of work in a row that went ahead of somebody of lower priority */
     double tower_seconds; /* spent in the tower since decoding sequences last got their row */
     double row_seconds;   /* what a row took in the last pass that read a prompt; 0: none yet */
     es_engine_stats stats;

@@ -105,6 +105,39 @@ es_status es_asking_sampling(es_asking *a, const json_t *from, const char *penal
     return ES_OK;
 }
 
+es_status es_asking_tier(es_asking *a, es_error *err)
+{
+    static const char *const names[] = {[ES_TIER_AUTO] = "auto",
+                                        [ES_TIER_DEFAULT] = "default",
+                                        [ES_TIER_FLEX] = "flex",
+                                        [ES_TIER_PRIORITY] = "priority"};
+    const char *name = NULL;
+    int64_t priority = 0;
+    ES_TRY(es_json_int(a->body, "the request", "priority", false, INT32_MIN, INT32_MAX, &priority, err));
+    ES_TRY(es_json_string(a->body, "the request", "service_tier", false, &name, err));
+    if (name == NULL) {
+        const bool given = json_is_integer(json_object_get(a->body, "priority"));
+        a->ticket->tier = priority < 0   ? ES_TIER_PRIORITY
+                          : priority > 0 ? ES_TIER_FLEX
+                          : given        ? ES_TIER_DEFAULT
+                                         : ES_TIER_AUTO;
+        return ES_OK;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) != 0)
+            continue;
+        a->ticket->tier = (es_tier)i;
+        return ES_OK;
+    }
+    return es_fail(err, ES_ERR_UNSUPPORTED, "service_tier %.40s: auto, default, flex and priority are known", name);
+}
+
+const char *es_asking_tier_name(const es_asking *a)
+{
+    es_tier tier = a->ticket->tier;
+    return tier == ES_TIER_FLEX ? "flex" : tier == ES_TIER_PRIORITY ? "priority" : "default";
+}
+
 es_status es_asking_stops(es_asking *a, const json_t *stop, size_t most, es_error *err)
 {
     if (stop == NULL || json_is_null(stop))

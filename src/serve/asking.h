@@ -33,6 +33,10 @@ es_status es_asking_picture(es_asking *a, const char *given, es_error *err);
  * top_p, min_p, seed, presence_penalty, frequency_penalty, repetition_penalty; `penalty` is what the dialect calls the
  * last. */
 es_status es_asking_sampling(es_asking *a, const json_t *from, const char *penalty, es_error *err);
+/* What the body's "service_tier" says, and where it says nothing "priority", as vLLM has it: the lower, the sooner. */
+es_status es_asking_tier(es_asking *a, es_error *err);
+/* The tier as a response tells it. */
+const char *es_asking_tier_name(const es_asking *a);
 /* "logprobs" and "top_logprobs" of the body. */
 es_status es_asking_logprobs(es_asking *a, es_error *err);
 /* The tokens of choice i that are new since the last call, with their likelihood; a list, empty when nobody asked. */

@@ -30,6 +30,7 @@ static const char *const known[] = {"model",
                                     "metadata",
                                     "store",
                                     "service_tier",
+                                    "priority",
                                     "safety_identifier",
                                     "prompt_cache_key",
                                     "prompt_cache_retention",
@@ -65,7 +66,6 @@ static const es_unheld unheld[] = {{"logit_bias", "{}"},
                                    {"verbosity", "\"medium\""},
                                    {"moderation", NULL},
                                    {"store", "false"},
-                                   {"service_tier", "\"auto\""},
                                    {"web_search_options", NULL}};
 
 /* --- reading --- */
@@ -161,6 +161,7 @@ static es_status read_chat(es_asking *a, es_error *err)
     ES_TRY(read_budget(a, "max_completion_tokens", "max_tokens", err));
     ES_TRY(es_asking_sampling(a, a->body, "repetition_penalty", err));
     ES_TRY(es_asking_logprobs(a, err));
+    ES_TRY(es_asking_tier(a, err));
     ES_TRY(es_asking_stops(a, json_object_get(a->body, "stop"), MOST_STOPS, err));
     ES_TRY(read_form(a, json_object_get(a->body, "response_format"), err));
     if (json_array_size(messages) == 0)
@@ -211,9 +212,10 @@ static es_status whole_answer(es_asking *a, es_error *err)
                                         logprobs_of(a, i), "finish_reason", reason_of(&t->replies[i])));
     snprintf(id, sizeof id, "chatcmpl-%s", a->id);
     return es_exchange_json(a->x,
-                            json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "id", id, "object", "chat.completion",
+                            json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o}", "id", id, "object", "chat.completion",
                                       "created", (json_int_t)a->created, "model", a->name, "system_fingerprint",
-                                      "escriba-" ESCRIBA_VERSION, "choices", choices, "usage", usage_of(t)),
+                                      "escriba-" ESCRIBA_VERSION, "service_tier", es_asking_tier_name(a), "choices",
+                                      choices, "usage", usage_of(t)),
                             err);
 }
 
@@ -226,9 +228,9 @@ static void put_chunk(es_asking *a, int32_t index, json_t *delta, json_t *logpro
     if (delta != NULL)
         json_array_append_new(choices, json_pack("{s:i, s:o, s:o, s:s?}", "index", index, "delta", delta, "logprobs",
                                                  logprobs, "finish_reason", reason));
-    json_t *chunk = json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", id, "object", "chat.completion.chunk", "created",
-                              (json_int_t)a->created, "model", a->name, "system_fingerprint",
-                              "escriba-" ESCRIBA_VERSION, "choices", choices);
+    json_t *chunk = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:o}", "id", id, "object", "chat.completion.chunk",
+                              "created", (json_int_t)a->created, "model", a->name, "system_fingerprint",
+                              "escriba-" ESCRIBA_VERSION, "service_tier", es_asking_tier_name(a), "choices", choices);
     if (usage != NULL)
         json_object_set_new(chunk, "usage", usage);
     es_str_append(&a->x->out, "data: ");

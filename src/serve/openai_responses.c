@@ -27,6 +27,7 @@ static const char *const known[] = {"model",
                                     "metadata",
                                     "store",
                                     "service_tier",
+                                    "priority",
                                     "safety_identifier",
                                     "prompt_cache_key",
                                     "prompt_cache_retention",
@@ -43,19 +44,12 @@ static const char *const known[] = {"model",
                                     "top_logprobs",
                                     "max_tool_calls",
                                     NULL};
-static const es_unheld unheld[] = {{"tools", "[]"},
-                                   {"previous_response_id", NULL},
-                                   {"conversation", NULL},
-                                   {"background", "false"},
-                                   {"reasoning", "{}"},
-                                   {"prompt", NULL},
-                                   {"top_logprobs", "0"},
-                                   {"truncation", "\"disabled\""},
-                                   {"include", "[]"},
-                                   {"max_tool_calls", NULL},
-                                   {"store", "false"},
-                                   {"tool_choice", "\"none\""},
-                                   {"service_tier", "\"auto\""}};
+static const es_unheld unheld[] = {{"tools", "[]"},        {"previous_response_id", NULL},
+                                   {"conversation", NULL}, {"background", "false"},
+                                   {"reasoning", "{}"},    {"prompt", NULL},
+                                   {"top_logprobs", "0"},  {"truncation", "\"disabled\""},
+                                   {"include", "[]"},      {"max_tool_calls", NULL},
+                                   {"store", "false"},     {"tool_choice", "\"none\""}};
 static const es_unheld unheld_in_text[] = {{"verbosity", "\"medium\""}};
 
 /* --- reading --- */
@@ -125,6 +119,7 @@ static es_status read_request(es_asking *a, es_error *err)
     ES_TRY(es_json_int(a->body, "the request", "max_output_tokens", false, 1, MOST_TOKENS, &most, err));
     a->ticket->max_tokens = (int32_t)most;
     ES_TRY(es_asking_sampling(a, a->body, "repetition_penalty", err));
+    ES_TRY(es_asking_tier(a, err));
     ES_TRY(read_form(a, err));
     ES_TRY(es_json_string(a->body, "the request", "instructions", false, &instructions, err));
     if (instructions != NULL) {
@@ -180,6 +175,7 @@ static json_t *response(const es_asking *a, bool done)
     if (out == NULL)
         return NULL;
     json_object_set_new(out, "parallel_tool_calls", json_false());
+    json_object_set_new(out, "service_tier", json_string(es_asking_tier_name(a)));
     json_object_set_new(out, "output", json_array());
     json_object_set_new(out, "usage", json_null());
     if (done && r->status == ES_OK) {

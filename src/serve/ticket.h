@@ -24,6 +24,14 @@ typedef enum es_ticket_kind {
     ES_TICKET_LOAD,  /* only have the model ready, or, with keep_ms 0, unloaded */
 } es_ticket_kind;
 
+/* What the request says of its hurry. */
+typedef enum es_tier {
+    ES_TIER_AUTO,    /* nothing: who reads along and asks one thing at a time goes first */
+    ES_TIER_DEFAULT, /* ordinary */
+    ES_TIER_FLEX,    /* after the others */
+    ES_TIER_PRIORITY /* first, one request of a client at a time */
+} es_tier;
+
 /* A token of an answer, or one that might have stood in its place. */
 typedef struct es_candidate {
     float logprob;
@@ -79,7 +87,7 @@ typedef struct es_ticket {
     es_grammar *grammar; /* NULL: free text; may be taken over by the worker */
     char *form;          /* what names the grammar: equal forms share what was learnt of it */
     int64_t keep_ms;
-    int32_t priority;
+    es_tier tier;
 
     /* what came; under the lock */
     pthread_mutex_t lock;
@@ -91,6 +99,8 @@ typedef struct es_ticket {
     /* the worker's */
     atomic_bool cancelled;
     int stage;           /* under the worker's lock */
+    bool interactive;    /* reads along, and asks one thing at a time */
+    int32_t priority;    /* that it was begun with */
     int64_t promised;    /* tokens it may come to */
     es_patches *patches; /* [image_count] while it runs */
     es_error failure;    /* to make them */

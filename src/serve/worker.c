@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "base/waiting.h"
+#include "serve/choice.h"
 #include "serve/forms.h"
-#include "serve/turns.h"
 
 #define USUAL_QUEUE 64
 #define USUAL_PICTURE_BYTES ((int64_t)512 << 20)
@@ -48,6 +48,7 @@ struct es_worker {
     atomic_int cancels;  /* running tickets asked to end and not yet let go */
     es_worker_status status;
     es_turns turns;
+    int overtaken; /* as in es_line */
     /* only the worker's thread touches what follows */
     es_device *device;
     es_model *model;
@@ -59,36 +60,6 @@ struct es_worker {
 };
 
 /* --- the queue; the lock is held --- */
-
-static size_t sequences_of(const es_worker *w, const char *client)
-{
-    size_t n = 0;
-    for (const es_ticket *t = w->running; t != NULL; t = t->next)
-        if (client == NULL || strcmp(t->client, client) == 0)
-            n += (size_t)t->choices;
-    return n;
-}
-
-/* The ticket whose turn it is: of the client with the fewest sequences under way, then the one served longest ago, then
- * the oldest. One for another model lets nobody behind it pass, and goes when nothing is under way. */
-static es_ticket *choose(const es_worker *w)
-{
-    es_ticket *best = NULL;
-    size_t best_load = 0;
-    uint64_t best_turn = 0;
-    for (es_ticket *t = w->queue; t != NULL; t = t->next) {
-        if (strcmp(t->model, w->status.model) != 0)
-            return best != NULL || w->running != NULL ? best : t;
-        size_t load = sequences_of(w, t->client);
-        uint64_t turn = es_turns_last(&w->turns, t->client);
-        if (best == NULL || load < best_load || (load == best_load && turn < best_turn)) {
-            best = t;
-            best_load = load;
-            best_turn = turn;
-        }
-    }
-    return best;
-}
 
 static bool unlink_ticket(es_ticket **list, es_ticket *ticket)
 {
@@ -236,7 +207,7 @@ static void let_go(es_worker *w, es_ticket *t, es_status status, const es_error 
     w->status.promised -= t->promised;
     if (atomic_load(&t->cancelled))
         atomic_fetch_sub(&w->cancels, 1);
-    w->status.running = sequences_of(w, NULL);
+    w->status.running = es_sequences_of(w->running, NULL);
     if (w->engine != NULL)
         es_engine_get_stats(w->engine, &w->status.engine);
     if (t->keep_ms != ES_KEEP_USUAL)
@@ -410,9 +381,10 @@ static void begin_tickets(es_worker *w)
     for (;;) {
         es_error err = {0};
         pthread_mutex_lock(&w->lock);
-        es_ticket *t = choose(w);
-        size_t under_way = sequences_of(w, NULL);
-        if (t == NULL || (under_way > 0 && under_way + (size_t)t->choices > w->status.batch)) {
+        es_line line = {w->queue, w->running, w->status.model, &w->turns, w->status.batch, w->overtaken};
+        es_ticket *t = es_choose_ticket(&line);
+        w->overtaken = line.overtaken;
+        if (t == NULL) {
             pthread_mutex_unlock(&w->lock);
             return;
         }
@@ -421,7 +393,7 @@ static void begin_tickets(es_worker *w)
         t->stage = STAGE_STARTED;
         t->next = w->running;
         w->running = t;
-        w->status.running = sequences_of(w, NULL);
+        w->status.running = es_sequences_of(w->running, NULL);
         t->started = es_now();
         bool swap = strcmp(t->model, w->status.model) != 0;
         pthread_mutex_unlock(&w->lock);
@@ -686,6 +658,8 @@ es_status es_worker_file(es_worker *w, es_ticket *t, es_error *err)
         return es_fail(err, ES_ERR_LIMIT, "the model's path is longer than %zu bytes", sizeof w->status.model - 1);
     pthread_mutex_lock(&w->lock);
     t->promised = promise_of(w, t);
+    t->interactive = t->streamed && t->kind == ES_TICKET_GENERATE && !es_client_in(w->queue, t->client) &&
+                     !es_client_in(w->running, t->client);
     if (w->ending || w->status.draining)
         status = es_fail(err, ES_ERR_CANCELLED, "the server is ending and takes no new requests");
     else if (w->status.queued >= (size_t)w->options.queue)

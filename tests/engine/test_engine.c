@@ -274,6 +274,35 @@ static void a_full_batch_has_a_seat_for_priority(void **state)
     es_engine_free(e);
 }
 
+/* However many with priority come one after the other, an ordinary one with pictures gets on. */
+static void who_has_priority_starves_nobody(void **state)
+{
+    const world *w = *state;
+    asked ordinary, low, flood[2];
+    es_engine_options options = no_caches;
+    options.policy = ES_POLICY_LATENCY;
+    options.prefill_chunk = 16;
+    options.patience = 1e-6; /* so that steps can be counted: rows come between any two blocks */
+    es_engine *e = make(w, &options);
+    es_error err;
+    bool idle;
+    must_ask(e, w, 1, 0, &ordinary);
+    must_ask(e, w, 2, -1, &low);
+    must_ask(e, w, 3, 1, &flood[0]);
+    must_ask(e, w, 2, 1, &flood[1]);
+    for (int steps = 0; ordinary.finished == 0 || low.finished == 0; steps++) {
+        assert_int_equal(es_engine_step(e, NULL, &idle, &err), ES_OK);
+        for (size_t i = 0; i < 2; i++) { /* before it decodes, so that there is always one to be fed */
+            es_engine_drop(e, flood[i].id);
+            must_ask(e, w, 3 - i, 1, &flood[i]);
+        }
+        assert_true(steps < 2000);
+    }
+    check(w, &ordinary);
+    check(w, &low);
+    es_engine_free(e);
+}
+
 /* Whoever comes while a picture is encoded waits for a block of the tower, not for the picture. */
 static void a_step_of_latency_is_one_block_of_the_tower(void **state)
 {
@@ -571,6 +600,7 @@ int main(void)
         cmocka_unit_test(what_is_set_aside_goes_on_as_if_nothing_had_happened),
         cmocka_unit_test(who_has_priority_overtakes),
         cmocka_unit_test(a_full_batch_has_a_seat_for_priority),
+        cmocka_unit_test(who_has_priority_starves_nobody),
         cmocka_unit_test(a_step_of_latency_is_one_block_of_the_tower),
         cmocka_unit_test(a_hundred_requests_added_and_dropped_at_random),
         cmocka_unit_test(whoever_is_being_answered_gets_a_token_between_two_blocks_of_the_tower),

@@ -112,6 +112,28 @@ class Order(common.Server):
         self.assertGreaterEqual(int(headers["Retry-After"]), 1)
         self.assertEqual([code for code, _, _ in results], [200, 200])
 
+    def test_a_question_passes_work_that_fills_the_batch(self):
+        process = self.with_server("--batch", "1")
+        asked = [("/v1/chat/completions", {"service_tier": "priority"}), ("/v1/responses", {"priority": -1}),
+                 ("/v1/chat/completions", {"stream": True}), ("/api/chat", {"stream": True})]
+        for path, how in asked:
+            results = []
+            bulk = [self.long_request(process, 3000, results, prompt="bulk %d %s" % (i, path + str(how))) for i in range(2)]
+            self.wait_for(lambda: self.metric("running", process) == 1 and self.metric("queue_length", process) == 1 or results)
+            began = len(results)
+            words = {"input": "now"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "now"}]}
+            short = {"options": {"num_predict": 2}} if path == "/api/chat" else {}
+            most = {} if short else {"max_output_tokens" if path == "/v1/responses" else "max_tokens": 2}
+            body = {"model": "model", **words, **short, **most, **how}
+            self.assertEqual(self.send("POST", path, body, process=process, headers={"User-Agent": "a person"})[0], 200)
+            waiting = len(results)
+            for thread in bulk:
+                thread.join()
+            self.assertEqual([code for code, _, _ in results], [200, 200])
+            if began > 0:
+                self.skipTest("the machine was faster than the test")
+            self.assertEqual(waiting, 0, (path, how))  # neither of the two was done
+
     def test_what_all_requests_may_come_to_is_bounded(self):
         process = self.with_server("--token-budget", "500")
         results = []

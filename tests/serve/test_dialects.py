@@ -228,14 +228,14 @@ class OpenAi(common.Server):
             {"max_completion_tokens": 3}, {"max_tokens": 3}, {"metadata": {"a": "b"}}, {"modalities": ["text"]}, {"n": 2},
             {"parallel_tool_calls": True}, {"prompt_cache_key": "k"}, {"prompt_cache_retention": "24h"}, {"store": False},
             {"reasoning_effort": "none"}, {"response_format": {"type": "text"}}, {"safety_identifier": "s"}, {"seed": 5},
-            {"service_tier": "auto"}, {"stop": "x"}, {"stop": ["x", "y"]}, {"stream": False}, {"temperature": 0.5},
+            {"service_tier": "auto"}, {"service_tier": "flex"}, {"priority": -3}, {"priority": 0}, {"stop": "x"}, {"stop": ["x", "y"]}, {"stream": False}, {"temperature": 0.5},
             {"tool_choice": "none"}, {"tools": []}, {"top_p": 0.5}, {"user": "u"}, {"verbosity": "medium"},
             {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
             {"messages": [{"role": "user", "content": "x", "name": None}]}]
         refused = [
             {"audio": {"voice": "x"}}, {"function_call": "auto"}, {"functions": [{}]}, {"logit_bias": {"5": 1}},
             {"modalities": ["text", "audio"]}, {"prediction": {"type": "content"}}, {"reasoning_effort": "low"},
-            {"service_tier": "flex"}, {"store": True}, {"tool_choice": "auto"}, {"tools": [tool]}, {"verbosity": "low"},
+            {"service_tier": "scale"}, {"priority": "high"}, {"store": True}, {"tool_choice": "auto"}, {"tools": [tool]}, {"verbosity": "low"},
             {"web_search_options": {}}, {"moderation": {}}, {"top_logprobs": 3}, {"top_logprobs": 21, "logprobs": True},
             {"frequency_penalty": 2.5}, {"n": 0}, {"n": 9}, {"response_format": {"type": "grammar"}}]
         in_message = [{"name": "me"}, {"tool_calls": [tool]}, {"tool_call_id": "x"}, {"function_call": {}}, {"audio": {}}]
@@ -252,15 +252,25 @@ class OpenAi(common.Server):
             content = [{"type": kind, kind: {}}]
             self.assertIn(kind, self.chat(400, messages=[{"role": "user", "content": content}])["error"]["message"])
 
+    def test_the_tier_is_told_back(self):
+        for more, told in (({}, "default"), ({"service_tier": "auto"}, "default"), ({"service_tier": "flex"}, "flex"),
+                           ({"service_tier": "priority"}, "priority"), ({"priority": -1}, "priority"), ({"priority": 7}, "flex"),
+                           ({"priority": -1, "service_tier": "default"}, "default")):
+            self.assertEqual(self.chat(**more)["service_tier"], told)
+            body = {"model": "model", "input": "hello", "max_output_tokens": 2, **more}
+            self.assertEqual(self.post("/v1/responses", body)["service_tier"], told)
+        events = self.chat(stream=True, service_tier="flex")
+        self.assertEqual({event["service_tier"] for event in events if event != "[DONE]"}, {"flex"})
+
     def test_responses_fields_are_answered_or_refused_by_name(self):
         body = {"model": "model", "input": "hello", "max_output_tokens": 2}
         for more in ({"store": False}, {"tool_choice": "none"}, {"tools": []}, {"truncation": "disabled"}, {"metadata": {}},
                      {"user": "u"}, {"text": {"verbosity": "medium"}}, {"parallel_tool_calls": False}, {"include": []},
-                     {"reasoning": {}}, {"temperature": 0.5, "top_p": 0.9}, {"presence_penalty": 0}):
+                     {"reasoning": {}}, {"temperature": 0.5, "top_p": 0.9}, {"service_tier": "priority"}, {"priority": 5}, {"presence_penalty": 0}):
             self.post("/v1/responses", {**body, **more}, 400 if "presence_penalty" in more else 200)
         for more in ({"background": True}, {"conversation": "c"}, {"include": ["message.output_text.logprobs"]},
                      {"max_tool_calls": 2}, {"previous_response_id": "r"}, {"prompt": {"id": "p"}}, {"store": True},
-                     {"reasoning": {"effort": "low"}}, {"service_tier": "flex"}, {"tool_choice": "auto"}, {"tools": [{}]},
+                     {"reasoning": {"effort": "low"}}, {"service_tier": "scale"}, {"tool_choice": "auto"}, {"tools": [{}]},
                      {"top_logprobs": 2}, {"truncation": "auto"}, {"text": {"verbosity": "low"}}, {"stop": "x"}):
             name = "verbosity" if "text" in more else list(more)[0]
             self.assertIn(name, self.post("/v1/responses", {**body, **more}, 400)["error"]["message"])

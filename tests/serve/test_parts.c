@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+#include "serve/choice.h"
 #include "serve/guard.h"
 #include "serve/listen.h"
 #include "serve/pictures.h"
@@ -174,6 +176,155 @@ static void addresses_are_read_and_loopback_is_known(void **state)
         assert_int_equal(es_listen_tcp(bad[i], 0, &fd, &loopback, where, &err), ES_ERR_ARGUMENT);
 }
 
+/* --- whose turn it is --- */
+
+typedef struct line {
+    es_line l;
+    es_turns turns;
+    es_ticket *running; /* the newest first */
+    size_t begun;
+} line;
+
+static es_ticket *queue_ticket(line *q, const char *client, es_tier tier, bool streamed)
+{
+    es_ticket *t;
+    es_error err;
+    assert_int_equal(es_ticket_create(&t, &err), ES_OK);
+    t->client = es_strdup(client);
+    t->model = es_strdup("m");
+    t->tier = tier;
+    t->interactive = streamed && !es_client_in(q->l.queue, client) && !es_client_in(q->running, client);
+    es_ticket **at = &q->l.queue;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = t;
+    return t;
+}
+
+static void take_out(es_ticket **list, es_ticket *t)
+{
+    while (*list != t)
+        list = &(*list)->next;
+    *list = t->next;
+    t->next = NULL;
+}
+
+/* Begins what may begin now, one ticket; NULL: none. */
+static es_ticket *begin(line *q)
+{
+    q->l.running = q->running;
+    q->l.turns = &q->turns;
+    q->l.model = "m";
+    es_ticket *t = es_choose_ticket(&q->l);
+    if (t == NULL)
+        return NULL;
+    take_out(&q->l.queue, t);
+    es_turns_note(&q->turns, t->client);
+    t->next = q->running;
+    q->running = t;
+    q->begun++;
+    return t;
+}
+
+static void end_oldest(line *q)
+{
+    es_ticket *t = q->running;
+    while (t->next != NULL)
+        t = t->next;
+    take_out(&q->running, t);
+    es_ticket_free(t);
+}
+
+static void end_line(line *q)
+{
+    while (q->running != NULL)
+        end_oldest(q);
+    while (q->l.queue != NULL) {
+        es_ticket *t = q->l.queue;
+        take_out(&q->l.queue, t);
+        es_ticket_free(t);
+    }
+    es_turns_free(&q->turns);
+}
+
+static void a_question_passes_queued_work(void **state)
+{
+    (void)state;
+    const struct {
+        es_tier bulk, question;
+        bool streamed;
+        bool passes;
+    } ways[] = {{ES_TIER_AUTO, ES_TIER_PRIORITY, false, true}, {ES_TIER_DEFAULT, ES_TIER_AUTO, true, true},
+                {ES_TIER_FLEX, ES_TIER_AUTO, true, true},      {ES_TIER_AUTO, ES_TIER_AUTO, false, false},
+                {ES_TIER_AUTO, ES_TIER_DEFAULT, true, false},  {ES_TIER_AUTO, ES_TIER_FLEX, true, false}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        line q = {.l = {.batch = 8}};
+        for (int k = 0; k < 32; k++)
+            queue_ticket(&q, "bulk", ways[i].bulk, false);
+        size_t seats = ways[i].bulk == ES_TIER_FLEX ? 7 : 8; /* flex leaves one free */
+        for (size_t k = 0; k < seats; k++)
+            assert_non_null(begin(&q));
+        assert_null(begin(&q));
+        es_ticket *question = queue_ticket(&q, "somebody", ways[i].question, ways[i].streamed);
+        assert_true((begin(&q) == question) == ways[i].passes);
+        assert_int_equal(question->priority, ways[i].passes);
+        assert_null(begin(&q)); /* the seat is taken */
+        end_line(&q);
+    }
+}
+
+/* Of one client's, one goes first at a time: to mark everything gains nothing. */
+static void one_request_of_a_client_goes_first(void **state)
+{
+    (void)state;
+    line q = {.l = {.batch = 4}};
+    for (int k = 0; k < 8; k++)
+        queue_ticket(&q, "loud", ES_TIER_PRIORITY, true);
+    for (int k = 0; k < 8; k++)
+        queue_ticket(&q, "quiet", ES_TIER_AUTO, false);
+    size_t loud = 0, first = 0, n = 0;
+    for (es_ticket *t; (t = begin(&q)) != NULL; n++) {
+        loud += strcmp(t->client, "loud") == 0;
+        first += t->priority > 0;
+    }
+    assert_int_equal(n, 4);
+    assert_int_equal(first, 1);
+    assert_int_equal(loud, 2); /* its share */
+    end_line(&q);
+}
+
+/* A new client's question each time one is begun, and many more waiting: the others' turn comes. */
+static void no_flow_of_questions_starves_anybody(void **state)
+{
+    (void)state;
+    for (size_t batch = 1; batch <= 8; batch += 7) {
+        line q = {.l = {.batch = batch}};
+        char name[32];
+        size_t clients = 0, waited = 0, begun = 0;
+        bool ordinary_done = false, flex_done = false;
+        while (clients < 20) {
+            snprintf(name, sizeof name, "client %zu", clients++);
+            queue_ticket(&q, name, ES_TIER_PRIORITY, true);
+        }
+        while (begin(&q) != NULL)
+            continue;
+        es_ticket *ordinary = queue_ticket(&q, "ordinary", ES_TIER_DEFAULT, false);
+        es_ticket *flex = queue_ticket(&q, "flex", ES_TIER_FLEX, false);
+        for (begun = q.begun; !ordinary_done || !flex_done; end_oldest(&q)) {
+            for (es_ticket *t; (t = begin(&q)) != NULL;) {
+                ordinary_done = ordinary_done || t == ordinary;
+                flex_done = flex_done || t == flex;
+                snprintf(name, sizeof name, "client %zu", clients++);
+                queue_ticket(&q, name, ES_TIER_PRIORITY, true);
+                if (waited == 0 && ordinary_done && flex_done)
+                    waited = q.begun - begun;
+            }
+        }
+        assert_true(waited <= 8); /* three questions, one of the others, and again */
+        end_line(&q);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +334,9 @@ int main(void)
         cmocka_unit_test(only_addresses_localhost_and_given_names_are_hosts),
         cmocka_unit_test(pages_of_other_sites_may_not_ask),
         cmocka_unit_test(addresses_are_read_and_loopback_is_known),
+        cmocka_unit_test(a_question_passes_queued_work),
+        cmocka_unit_test(one_request_of_a_client_goes_first),
+        cmocka_unit_test(no_flow_of_questions_starves_anybody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
