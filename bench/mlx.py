@@ -126,13 +126,13 @@ def escriba(args, frames, at_once, first):
 
 
 def mlx_vlm(args, frames, at_once, first):
-    command = [args.python, PEER, args.model, "--device", args.device[4:], "--tokens", args.tokens, "--at-once", at_once,
-               "--prompt", PROMPT, *(["--first"] if first else []), *frames]
+    command = [args.python, PEER, args.model, "--device", args.device[4:], "--tokens", args.tokens, "--batch", at_once,
+               "--threads", os.cpu_count(), "--prompt", PROMPT, "--warm", frames[0], *(["--first"] if first else []), *frames]
     said, seconds, peak, gpu = run(args, command)
     told = json.loads(said.strip().splitlines()[-1])
-    args.peer_version = told["version"]
-    if not first and (set(told["tokens"]) != {args.tokens} or len(told["tokens"]) != len(frames)):
-        print(f"mlx_vlm gave {told['tokens']} tokens, not {args.tokens} each", file=sys.stderr)
+    args.peer_version = f"mlx_vlm {told['version']}, {told['beside']}"
+    if not first and told["generated"] != args.tokens * len(frames):
+        print(f"mlx_vlm gave {told['generated']} tokens, not {args.tokens} for each of {len(frames)} frames", file=sys.stderr)
     return {"seconds": seconds if first else told["seconds"], "frames": 1 if first else len(frames), "peak": peak,
             "gpu": gpu or (told["device_memory"] if args.device == "mlx-gpu" else 0)}
 

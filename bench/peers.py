@@ -55,7 +55,7 @@ RUNS = {
     "transformers": ("transformers", "dressed", 1, "bf16, one at a time", []),
     "transformers-batched": ("transformers", "dressed", 4, "bf16, batches of 4", []),
     "mlx_vlm": ("mlx", "dressed", 1, "float32, MLX's CPU device with OpenBLAS, 1 frame; all but 8 tokens extrapolated",
-                ["--measured-tokens", "8"]),
+                ["--float32", "--measured-tokens", "8"]),
 }  # fmt: skip
 # With --short, of engines that answer frames one after another, or whose batch is full with fewer
 SHORT = {"llama.cpp": 4, "llama.cpp-bf16": 4, "ollama": 4, "transformers": 2, "transformers-batched": 4}
@@ -140,7 +140,7 @@ def run_own(args, frames):
 def run_peer(args, name, frames, warm):
     engine, form, at_once, way, flags = RUNS[name]
     place, model, environment = engine_at(args, engine), model_for(args, form), dict(os.environ, HF_HUB_OFFLINE="1")
-    script = SCRIPTS / f"{engine.split('.')[0]}_peer.py"
+    script = SCRIPTS / f"{'mlx_vlm' if engine == 'mlx' else engine.split('.')[0]}_peer.py"
     if engine in PACKAGES:
         command = [place / "bin" / "python", script, model]
     else:

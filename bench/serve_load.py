@@ -10,6 +10,7 @@ Python 3 standard library only; Linux.
 """
 
 import base64
+import concurrent.futures
 import csv
 import http.client
 import json
@@ -87,21 +88,8 @@ class Server:
 
 
 def together(count, work):
-    failures = []
-
-    def one(i):
-        try:
-            work(i)
-        except Exception as failure:  # pylint: disable=broad-except
-            failures.append(failure)
-
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))  # the first failure is raised here
 
 
 def throughput(escriba, folder, clients, rounds):

@@ -11,13 +11,14 @@ Python 3 standard library only.
 import pathlib
 import subprocess
 
+import peer
 import servers
 
 CONTEXT = 2048  # tokens of a slot
 
 
 def main():
-    args = servers.arguments("--engine", "--projector")
+    args = peer.parser(__doc__, "--engine", "--projector", "--log").parse_args()
     model, port = pathlib.Path(args.model), servers.free_port()
     url = f"http://127.0.0.1:{port}"
     told = subprocess.run([args.engine, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
@@ -36,11 +37,10 @@ def main():
     with servers.Server(command, f"{url}/health", args.log) as server:
         seconds, answers = servers.measure(args, ask)
         peak = server.peak_memory()
-    servers.tell(args, "llama.cpp", version, f"Q4_K_M, projector {args.projector}", seconds,
-                 sum(answer["usage"]["completion_tokens"] for answer in answers),
-                 answers[0]["usage"]["prompt_tokens"], peak,
-                 {"prompt_ms": [round(answer["timings"]["prompt_ms"]) for answer in answers],
-                  "decode_ms": [round(answer["timings"]["predicted_ms"]) for answer in answers]})  # fmt: skip
+    peer.tell(args, "llama.cpp", version, f"Q4_K_M, projector {args.projector}", seconds,
+              sum(answer["usage"]["completion_tokens"] for answer in answers), answers[0]["usage"]["prompt_tokens"],
+              peak_memory=peak, phases={"prompt_ms": [round(answer["timings"]["prompt_ms"]) for answer in answers],
+                                        "decode_ms": [round(answer["timings"]["predicted_ms"]) for answer in answers]})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Answers frames with mlx_vlm and prints one line of JSON with what it took.
+"""Answers frames with mlx_vlm, and prints one line of JSON with what it took.
 
-    mlx_vlm_peer.py MODEL --device cpu|gpu --tokens N --at-once N --prompt TEXT [--first] FRAME...
+    mlx_vlm_peer.py MODEL --tokens N --threads N --batch N --prompt TEXT --warm FRAME [--device cpu|gpu] [--float32]
+                    [--measured-tokens N] [--first] FRAME...
 
-Exactly N tokens for each frame, greedily, end tokens ignored: one frame after the other by stream_generate, or
---at-once many by batch_generate. --first stops after the first token of the first frame, with nothing warmed up.
+Exactly N tokens for each frame, greedily, end tokens ignored: one frame after the other by stream_generate, or `--batch` at a
+time by batch_generate. --float32 computes in that (on MLX's CPU device products of bfloat16 or of 4-bit weights are slower
+still). With --measured-tokens only so many are generated, nothing is warmed up, and the rest of N is charged at the rate of
+those after the first. --first stops after the first token of the first frame, with nothing warmed up. MLX has no switch for
+threads: on the CPU its products take what OPENBLAS_NUM_THREADS says, where OpenBLAS is preloaded.
 """
 
-import argparse
-import json
-import resource
-import sys
+import os
 import time
 
-BEGIN = time.perf_counter()
+import peer
+
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 class Never:
@@ -32,62 +35,85 @@ class Never:
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser = peer.parser(__doc__)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--at-once", type=int, default=1)
-    parser.add_argument("--prompt", default="Describe the screen.")
+    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--measured-tokens", type=int, default=0)
     parser.add_argument("--first", action="store_true")
-    parser.add_argument("frames", nargs="+")
     return parser.parse_args()
+
+
+class Model:
+    def __init__(self, args):
+        import mlx.core as mx
+        import mlx.utils
+        import mlx_vlm
+        self.mx, self.mlx_vlm, self.args = mx, mlx_vlm, args
+        mx.set_default_device(mx.cpu if args.device == "cpu" else mx.gpu)
+        self.model, self.processor = mlx_vlm.load(args.model)
+        if args.float32:
+            self.model.update(mlx.utils.tree_map(lambda x: x.astype(mx.float32), self.model.parameters()))
+            mx.eval(self.model.parameters())
+        getattr(self.processor, "tokenizer", self.processor).stopping_criteria = Never()
+        self.prompt = mlx_vlm.apply_chat_template(self.processor, self.model.config, args.prompt, num_images=1)
+        self.generated, self.prompt_tokens, self.first = 0, 0, []
+
+    def single(self, frame, tokens):
+        """Answers one frame; when each token came, in seconds from the start."""
+        at, came = time.monotonic(), []
+        for step in self.mlx_vlm.stream_generate(self.model, self.processor, self.prompt, [frame], max_tokens=tokens,
+                                                 temperature=0.0):
+            came.append(time.monotonic() - at)
+            self.prompt_tokens = step.prompt_tokens
+        came = came[:tokens]  # a last step may only end it
+        self.generated += len(came)
+        self.first.append(round(1000 * came[0]))
+        return came
+
+    def together(self, frames, tokens):
+        answer = self.mlx_vlm.batch_generate(self.model, self.processor, images=frames,
+                                             prompts=[self.args.prompt] * len(frames), max_tokens=tokens, verbose=False)
+        self.generated += getattr(answer.stats, "generation_tokens", 0) or tokens * len(answer.texts)
+
+    def answer(self, frames, tokens):
+        if self.args.batch == 1:
+            for frame in frames:
+                self.single(frame, tokens)
+        else:
+            for i in range(0, len(frames), self.args.batch):
+                self.together(frames[i:i + self.args.batch], tokens)
+
+
+def charged(model, args):
+    """Seconds for all frames, of which only some tokens are generated."""
+    seconds, n = 0.0, args.measured_tokens
+    for frame in args.frames:
+        came = model.single(frame, n)
+        seconds += came[-1] + (args.tokens - n) * (came[-1] - came[0]) / (n - 1)
+    return seconds
 
 
 def main():
     args = parse()
-    import mlx.core as mx
-    mx.set_default_device(mx.cpu if args.device == "cpu" else mx.gpu)
-    import mlx_vlm
-    model, processor = mlx_vlm.load(args.model)
-    tokenizer = getattr(processor, "tokenizer", processor)
-    tokenizer.stopping_criteria = Never()
-    prompt = mlx_vlm.apply_chat_template(processor, model.config, args.prompt, num_images=1)
-    loaded = time.perf_counter()
-    counts, prompt_tokens = [], 0
-
-    def singly(frames, tokens):
-        nonlocal prompt_tokens
-        for frame in frames:
-            count, first = 0, None
-            for step in mlx_vlm.stream_generate(model, processor, prompt, [frame], max_tokens=tokens, temperature=0.0):
-                first = first or time.perf_counter()
-                count, prompt_tokens = step.generation_tokens, step.prompt_tokens
-            counts.append(count)
-        return first
-
-    def together(frames, tokens):
-        for i in range(0, len(frames), args.at_once):
-            some = frames[i:i + args.at_once]
-            answer = mlx_vlm.batch_generate(model, processor, images=some, prompts=[args.prompt] * len(some),
-                                            max_tokens=tokens, verbose=False)
-            counts.extend([tokens] * len(answer.texts))
-            batch.append(getattr(answer.stats, "generation_tokens", None))
-
-    batch = []
+    start = time.monotonic()
+    model = Model(args)
+    opened = time.monotonic()
     if args.first:
-        singly(args.frames[:1], 1)
+        model.single(args.frames[0], 1)
+        seconds = time.monotonic() - opened
+    elif args.measured_tokens:
+        seconds = charged(model, args)
     else:
-        (singly if args.at_once == 1 else together)(args.frames[:args.at_once], 2)  # warm
-        counts.clear()
-        batch.clear()
-        begin = time.perf_counter()
-        (singly if args.at_once == 1 else together)(args.frames, args.tokens)
-        loaded = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"seconds": loaded, "frames": len(args.frames), "tokens": counts, "batch_tokens": batch,
-                      "prompt_tokens": prompt_tokens, "peak_memory": peak, "device_memory": mx.get_peak_memory(),
-                      "version": f"mlx_vlm {mlx_vlm.__version__}, mlx {mx.__version__}",
-                      "seconds_whole": time.perf_counter() - BEGIN}))
+        model.answer([args.warm] * args.batch, 2)
+        model.generated, model.first = 0, []
+        opened = time.monotonic()
+        model.answer(args.frames, args.tokens)
+        seconds = time.monotonic() - opened
+    device = "GPU" if args.device == "gpu" else "CPU"
+    peer.tell(args, "mlx_vlm", model.mlx_vlm.__version__,
+              f"mlx {model.mx.__version__}, {device}" + (", float32" if args.float32 else ""), seconds, model.generated,
+              model.prompt_tokens, seconds_open=round(opened - start, 2), phases={"first_token_ms": model.first},
+              device_memory=model.mx.get_peak_memory())
 
 
 if __name__ == "__main__":

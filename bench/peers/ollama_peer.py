@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import peer
 import servers
 
 NAME = "peer"
@@ -51,7 +52,7 @@ def main():
     if "--create" in sys.argv:
         create()
         return
-    args = servers.arguments("--engine")
+    args = peer.parser(__doc__, "--engine", "--log").parse_args()
     server, url, _ = serve(args, args.batch)
     version = (pathlib.Path(args.engine).parent.parent / "version").read_text(encoding="utf-8").strip()
 
@@ -65,10 +66,10 @@ def main():
     with server:
         seconds, answers = servers.measure(args, ask)
         peak = server.peak_memory()
-    servers.tell(args, "Ollama", version, "q4_K_M, sampled", seconds, sum(answer["eval_count"] for answer in answers),
-                 answers[0]["prompt_eval_count"], peak,
-                 {"prompt_ms": [answer["prompt_eval_duration"] // 1000000 for answer in answers],
-                  "decode_ms": [answer["eval_duration"] // 1000000 for answer in answers]})  # fmt: skip
+    peer.tell(args, "Ollama", version, "q4_K_M, sampled", seconds, sum(answer["eval_count"] for answer in answers),
+              answers[0]["prompt_eval_count"], peak_memory=peak,
+              phases={"prompt_ms": [answer["prompt_eval_duration"] // 1000000 for answer in answers],
+                      "decode_ms": [answer["eval_duration"] // 1000000 for answer in answers]})  # fmt: skip
 
 
 if __name__ == "__main__":

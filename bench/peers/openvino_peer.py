@@ -7,10 +7,6 @@ MODEL is a directory of openvino_convert.py. Exactly N tokens for each frame, gr
 frames at a time; bfloat16 between products where the processor has it, activations of products in bytes by groups of `--group`.
 """
 
-import argparse
-import json
-import resource
-import sys
 import time
 
 import numpy
@@ -18,20 +14,15 @@ import openvino
 import openvino_genai
 from PIL import Image
 
+import peer
+
 
 def picture(path):
     return openvino.Tensor(numpy.array(Image.open(path).convert("RGB"))[None])
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("frames", nargs="+")
-    parser.add_argument("--tokens", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--prompt", required=True)
-    parser.add_argument("--warm", required=True, help="a frame that is answered before, to warm up")
+    parser = peer.parser(__doc__)
     parser.add_argument("--group", type=int, default=128)
     args = parser.parse_args()
 
@@ -60,12 +51,9 @@ def main():
         prompt = told.get_num_input_tokens()
         first.append(round(told.get_ttft().mean))
     seconds = time.monotonic() - opened
-    print(json.dumps({
-        "peer": "OpenVINO GenAI", "version": openvino_genai.__version__.split("-")[0],
-        "beside": f"OpenVINO {openvino.__version__.split('-')[0]}, {'bf16' if bf16 else 'f32'}, groups of {args.group}",
-        "seconds_open": round(opened - start, 2), "seconds": round(seconds, 3), "frames": len(args.frames),
-        "generated": generated, "prompt_tokens": prompt, "batch": args.batch, "phases": {"first_token_ms": first},
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)}))
+    peer.tell(args, "OpenVINO GenAI", openvino_genai.__version__.split("-")[0],
+              f"OpenVINO {openvino.__version__.split('-')[0]}, {'bf16' if bf16 else 'f32'}, groups of {args.group}",
+              seconds, generated, prompt, seconds_open=round(opened - start, 2), phases={"first_token_ms": first})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""What the peers that are servers share: starting one, asking it, and telling what it took. Python 3 standard library only."""
+"""What the peers that are servers share: starting one and asking it. Python 3 standard library only."""
 
-import argparse
 import base64
 import concurrent.futures
 import json
@@ -87,21 +86,6 @@ class Server:
         return total
 
 
-def arguments(*more):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("frames", nargs="+")
-    parser.add_argument("--tokens", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True, help="requests at once")
-    parser.add_argument("--prompt", required=True)
-    parser.add_argument("--warm", required=True, help="a frame that is answered before, to warm up")
-    parser.add_argument("--log", required=True)
-    for name in more:
-        parser.add_argument(name, required=True)
-    return parser.parse_args()
-
-
 def measure(args, ask):
     """Asks for every frame, `--batch` at once, after a short answer to another frame. Returns the seconds and the answers."""
     ask(args.warm, 4, 0)
@@ -109,10 +93,3 @@ def measure(args, ask):
     with concurrent.futures.ThreadPoolExecutor(args.batch) as pool:
         answers = list(pool.map(ask, args.frames, [args.tokens] * len(args.frames), range(1, len(args.frames) + 1)))
     return time.monotonic() - start, answers
-
-
-def tell(args, peer, version, beside, seconds, generated, prompt_tokens, peak_memory, phases):
-    print(json.dumps({
-        "peer": peer, "version": version, "beside": beside, "seconds": round(seconds, 3), "frames": len(args.frames),
-        "generated": generated, "prompt_tokens": prompt_tokens, "batch": args.batch, "peak_memory": peak_memory,
-        "phases": phases}))  # fmt: skip

@@ -7,9 +7,6 @@ Exactly N tokens for each frame, greedily; frames go through the tower and the d
 out by hand, so that a checkpoint without a chat template will do.
 """
 
-import argparse
-import json
-import resource
 import sys
 import time
 
@@ -17,6 +14,8 @@ import tokenizers
 import torch
 import transformers
 from PIL import Image
+
+import peer
 
 
 def prompt_ids(tokenizer, image_tokens, text):
@@ -48,15 +47,7 @@ def answer(model, processor, tokenizer, args, paths, tokens):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model")
-    parser.add_argument("frames", nargs="+")
-    parser.add_argument("--tokens", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--prompt", required=True)
-    parser.add_argument("--warm", required=True, help="a frame that is answered before, to warm up")
-    args = parser.parse_args()
+    args = peer.parser(__doc__).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     start = time.monotonic()
@@ -71,11 +62,8 @@ def main():
             n, prompt = answer(model, processor, tokenizer, args, args.frames[at:at + args.batch], args.tokens)
             generated += n
     seconds = time.monotonic() - opened
-    print(json.dumps({
-        "peer": "transformers", "version": transformers.__version__, "beside": f"torch {torch.__version__}, bfloat16",
-        "seconds_open": round(opened - start, 2), "seconds": round(seconds, 3), "frames": len(args.frames),
-        "generated": generated, "prompt_tokens": prompt, "batch": args.batch,
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)}))
+    peer.tell(args, "transformers", transformers.__version__, f"torch {torch.__version__}, bfloat16", seconds, generated,
+              prompt, seconds_open=round(opened - start, 2))
 
 
 if __name__ == "__main__":

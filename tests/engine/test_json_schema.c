@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../fuzz/fuzz_json_schema.c"
+#include "../fuzz/replay.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -699,21 +700,7 @@ static void any_object_is_an_object(void **state)
 static void saved_fuzz_cases_hold(void **state)
 {
     (void)state;
-    char folder[4096];
-    es_names names = {0};
-    es_error err;
-    snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus-json-schema", getenv("ESCRIBA_SOURCE_ROOT"));
-    assert_int_equal(es_dir_list(folder, &names, &err), ES_OK);
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = es_path_join(folder, names.items[i]), *data;
-        size_t size;
-        assert_int_equal(es_file_read(path, 1 << 20, &data, &size, &err), ES_OK);
-        LLVMFuzzerTestOneInput((const uint8_t *)data, size);
-        free(data);
-        free(path);
-    }
-    assert_true(names.count > 20);
-    es_names_free(&names);
+    replay_saved_cases("corpus-json-schema", 20);
 }
 
 int main(void)

@@ -10,13 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../fuzz/replay.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "faults.h"
 #include "drawn.h"
 #include "model/image.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); /* tests/fuzz/fuzz_image.c */
 
 /* --- helpers --- */
 
@@ -292,19 +291,7 @@ static void a_callers_own_limit_is_held_to_by_the_header(void **state)
 static void saved_fuzz_cases_hold(void **state)
 {
     (void)state;
-    es_names names = {0};
-    es_error err = {0};
-    char *folder = source_path("fuzz", "corpus-image");
-    if (es_dir_list(folder, &names, &err) != ES_OK)
-        fail_msg("%s", err.message);
-    for (size_t i = 0; i < names.count; i++) {
-        bytes file = read_source("fuzz/corpus-image", names.items[i]);
-        LLVMFuzzerTestOneInput(file.data, file.size);
-        free(file.data);
-    }
-    assert_true(names.count > 20);
-    es_names_free(&names);
-    free(folder);
+    replay_saved_cases("corpus-image", 20);
 }
 
 /* --- memory --- */

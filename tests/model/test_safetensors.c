@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../fuzz/replay.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/safetensors.h"
@@ -503,28 +504,10 @@ static void test_what_is_written_is_read_back(void **state)
 
 /* --- what fuzzing found worth keeping --- */
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void test_saved_fuzz_cases_are_survived(void **state)
 {
     (void)state;
-    const char *root = getenv("ESCRIBA_SOURCE_ROOT");
-    char *folder = es_path_join(root == NULL ? "." : root, "tests/fuzz/corpus-safetensors");
-    es_names names;
-    es_error err = {0};
-    if (es_dir_list(folder, &names, &err) != ES_OK)
-        fail_msg("%s", err.message);
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = es_path_join(folder, names.items[i]), *data;
-        size_t size;
-        assert_int_equal(es_file_read(path, 1 << 20, &data, &size, &err), ES_OK);
-        LLVMFuzzerTestOneInput((const uint8_t *)data, size); /* aborts when a promise is broken */
-        free(data);
-        free(path);
-    }
-    assert_true(names.count > 50);
-    es_names_free(&names);
-    free(folder);
+    replay_saved_cases("corpus-safetensors", 50);
 }
 
 /* --- short of memory --- */

@@ -10,10 +10,8 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
+#include "../fuzz/replay.h"
 #include "model/tokenizer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PRE "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
 #define BYTES "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
@@ -298,23 +296,7 @@ static void expressions_that_match_nothing_or_move_backwards_end(void **state)
 static void saved_fuzz_cases_do_no_harm(void **state)
 {
     (void)state;
-    const char *root = getenv("ESCRIBA_SOURCE_ROOT");
-    char *dir = es_path_join(root != NULL ? root : ".", "tests/fuzz/corpus-tokenizer");
-    es_names names;
-    es_error err = {0};
-    if (es_dir_list(dir, &names, &err) != ES_OK)
-        fail_msg("%s", err.message);
-    assert_true(names.count > 0);
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = es_path_join(dir, names.items[i]), *data;
-        size_t n;
-        assert_int_equal(es_file_read(path, 1 << 20, &data, &n, &err), ES_OK);
-        assert_int_equal(LLVMFuzzerTestOneInput((const uint8_t *)data, n), 0);
-        free(data);
-        free(path);
-    }
-    es_names_free(&names);
-    free(dir);
+    replay_saved_cases("corpus-tokenizer", 0);
 }
 
 int main(void)

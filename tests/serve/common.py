@@ -4,6 +4,7 @@ A test file is run with the program's path as its first argument. Python 3 stand
 """
 
 import base64
+import concurrent.futures
 import http.client
 import json
 import os
@@ -11,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
@@ -158,22 +158,8 @@ class Server(Case):
 
     def together(self, work, count):
         """work(i) in a thread each; the results, or the first failure."""
-        results, failures = [None] * count, []
-
-        def one(i):
-            try:
-                results[i] = work(i)
-            except Exception as failure:
-                failures.append(failure)
-
-        threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise failures[0]
-        return results
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            return list(pool.map(work, range(count)))
 
     def metric(self, name, process=None):
         for line in self.get("/metrics", process=process).decode().splitlines():
