@@ -58,7 +58,7 @@ RUNS = {
                 ["--float32", "--measured-tokens", "8"]),
 }  # fmt: skip
 # With --short, of engines that answer frames one after another, or whose batch is full with fewer
-SHORT = {"llama.cpp": 4, "llama.cpp-bf16": 4, "ollama": 4, "transformers": 2, "transformers-batched": 4}
+SHORT = {"llama.cpp": 4, "llama.cpp-bf16": 4, "ollama": 2, "transformers": 2, "transformers-batched": 4}
 
 
 def run(command, **more):
