@@ -2,7 +2,8 @@
 """deploy/ray/describe.py on a real Ray cluster of two one-core nodes on this machine: check_ray.py --escriba PATH --library PATH
 
 One node, then two: how much faster. Two again, and a worker killed in mid-run. Every frame exactly once each time, with
-the words that `escriba describe` has for it. Run by a Python that has ray[data]; check_ray.sh finds or makes one.
+the words that `escriba describe` has for it. Then recordings, videos and folders of screenshots, a worker killed again: each
+once, with what `escriba run` tells of it. Run by a Python that has ray[data]; check_ray.sh finds or makes one.
 """
 import argparse
 import json
@@ -20,6 +21,7 @@ import zlib
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JOB = os.path.join(ROOT, "deploy", "ray", "describe.py")
 FRAMES = int(os.environ.get("PEER_FRAMES", "200"))
+RECORDINGS = 6  # half of them videos, half folders of screenshots
 LEAST_GAIN = 1.8
 
 
@@ -68,6 +70,26 @@ def make_frames(folder):
     return names
 
 
+def make_recordings(folder):
+    """Copies of the sample's video, and the sample's frames in folders; of each, what it is a copy of."""
+    made = {}
+    for i in range(RECORDINGS):
+        video = i % 2 == 0
+        source = os.path.join(ROOT, "samples", "recording.mp4" if video else "frames")
+        path = os.path.join(folder, "recording%d.mp4" % i if video else "shots%d" % i)
+        (shutil.copyfile if video else shutil.copytree)(source, path)
+        made[path] = source
+    return made
+
+
+def words_of_recording(escriba, model, path, work):
+    """What `escriba run` tells of a recording here, without a cluster."""
+    store = os.path.join(work, os.path.basename(path) + ".db")
+    subprocess.run([escriba, "run", path, "--store", store, "--model", model, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    told = subprocess.run([escriba, "export", "--store", store, "--format", "jsonl"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [json.loads(line)["description"] for line in told.splitlines()]
+
+
 def read(path):
     try:
         with open(path, encoding="utf-8") as file:
@@ -91,7 +113,21 @@ def workers():
     """Processes that hold a model, by their titles."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines()
-            if "ray::" in line and ("MapWorker" in line or "Describer" in line)]
+            if "ray::" in line and any(word in line for word in ("MapWorker", "Describer", "Runner"))]
+
+
+def children_of(process):
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,comm"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines()[1:] if int(line.split()[1]) == process and "escriba" in line]
+
+
+def all_gone(processes, seconds):
+    end = time.time() + seconds
+    while any(os.path.exists("/proc/%d" % process) for process in processes):
+        if time.time() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def main():
@@ -112,11 +148,29 @@ def main():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8,
                                                             "include_dashboard": False})
 
-    def job(name, some):
+    def job(name, some, what="frames"):
         out = os.path.join(work, name + ".jsonl")
-        command = [sys.executable, JOB, "frames", *some, "--output", out, "--address", cluster.address, "--model", model,
-                   "--batch", "4"]
+        command = [sys.executable, JOB, what, *some, "--output", out, "--address", cluster.address, "--model", model,
+                   "--batch", "4", "--escriba", os.path.abspath(args.escriba)]
         return out, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def job_with_a_death(name, some, what, at):
+        """The job's file; a worker is killed when it has so many lines."""
+        out, process = job(name, some, what)
+        while len(read(out)) < at and process.poll() is None:
+            time.sleep(0.05)
+        done, victims = len(read(out)), workers()
+        if process.poll() is not None or not victims:
+            sys.exit(f"check-ray: no worker to kill: {process.communicate()[1] if process.poll() is not None else victims}")
+        children = children_of(victims[0])
+        os.kill(victims[0], signal.SIGKILL)
+        if not all_gone(children, 10):
+            sys.exit(f"check-ray: {name}: worker {victims[0]} is dead, and escriba {children} works on for nobody")
+        said = process.communicate()[1]
+        if process.returncode != 0:
+            sys.exit(f"check-ray: {name}: ended with {process.returncode}: {said}")
+        print(f"check-ray: worker {victims[0]} of {len(victims)} killed{' with its escriba' * bool(children)} when {done} of {len(some)} {what} were done", flush=True)
+        return out
 
     def timed(name, nodes):
         out, process = job(name, [folder])
@@ -138,18 +192,20 @@ def main():
         cluster.wait_for_nodes()
         two = timed("two", "two nodes of one core")
         some = frames[:FRAMES]
-        out, process = job("killed", some)
-        while len(read(out)) < FRAMES // 4 and process.poll() is None:
-            time.sleep(0.05)
-        at, victims = len(read(out)), workers()
-        if process.poll() is not None or not victims:
-            sys.exit(f"check-ray: no worker to kill: {process.communicate()[1] if process.poll() is not None else victims}")
-        os.kill(victims[0], signal.SIGKILL)
-        said = process.communicate()[1]
-        if process.returncode != 0:
-            sys.exit(f"check-ray: killed: ended with {process.returncode}: {said}")
-        each_once(out, some, words, "killed")
-        print(f"check-ray: worker {victims[0]} of {len(victims)} killed at frame {at} of {FRAMES}: each frame once", flush=True)
+        each_once(job_with_a_death("killed", some, "frames", FRAMES // 4), some, words, "killed")
+        print("check-ray: each frame once", flush=True)
+        videos = os.path.join(work, "videos")
+        os.mkdir(videos)
+        made = make_recordings(videos)
+        wanted = {path: words_of_recording(args.escriba, model, path, work) for path in set(made.values())}
+        told = read(job_with_a_death("recordings", list(made), "recordings", 2))
+        if sorted(line["recording"] for line in told) != sorted(made):
+            sys.exit(f"check-ray: recordings: told of {sorted(line['recording'] for line in told)}")
+        for line in told:
+            if line.get("error") or not line["card"]["blocks"] or \
+                    [seen["description"] for seen in line["observations"]] != wanted[made[line["recording"]]]:
+                sys.exit(f"check-ray: recordings: {line}")
+        print(f"check-ray: {len(told)} recordings, each once, with what escriba run tells of them", flush=True)
     finally:
         cluster.shutdown()
         ray.shutdown()
