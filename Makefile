@@ -3,7 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 ESCRIBA = $(BUILD)/src/cli/escriba
 
-.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-ray check-clients check-mlx bench-mlx install format clean
+.PHONY: help setup build demo test test-sanitized bench bench-peers check-ollama check-openai check-ray check-deploy check-clients check-mlx bench-mlx install format clean
 
 help:
 	@echo 'make demo            install what is missing, build, and describe the sample recording with the model in the box'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check-clients   ask escriba serve through the openai and ollama clients of PyPI and npm (skips with a reason)'
 	@echo 'make check-openai    the same on mlx_vlm.server and llama.cpp, where they are here'
 	@echo 'make check-ray       the job of deploy/ray on a real Ray cluster of two nodes (fetches ray[data] from PyPI)'
+	@echo 'make check-deploy    the files of deploy/ for vLLM and Ray Serve against their schemas (ray[serve] and others from PyPI)'
 	@echo 'make check-mlx       build with MLX of PyPI and run what needs it (skips with a reason)'
 	@echo 'make bench-mlx       measure escriba on MLX beside mlx_vlm (installs it; gigabytes)'
 	@echo 'make install         install the command, the library, the header and the model in the box (PREFIX, DESTDIR)'
@@ -63,6 +64,9 @@ check-openai: build
 
 check-ray: build
 	@ESCRIBA=$(abspath $(ESCRIBA)) ESCRIBA_LIBRARY=$(abspath $(BUILD)/src/api/libescriba.so.0) tests/peers/check_ray.sh
+
+check-deploy:
+	@tests/peers/check_deploy.sh
 
 check-clients: build
 	@tests/peers/check_clients.sh $(abspath $(ESCRIBA))
