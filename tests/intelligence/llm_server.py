@@ -66,6 +66,10 @@ def answer_to(how, reds, schema, tries):
         return "Paris is the capital, of course.", False
     if how == "void":
         return "", False
+    if how == "loop" and not schema:  # what small models fall into
+        return f"description: frame {reds[0]}" + f" and frame {reds[0]}" * 100, True
+    if how == "looptopics":
+        return record(reds[0]).rstrip("]") + ", c" * 200, True
     if how == "think":
         return f"<think>hm, description: no</think>```\n{record(reds[0])}\n```", False
     if how in ("prose", "stubborn", "noschema", "sickschema") and not (schema and how == "prose"):

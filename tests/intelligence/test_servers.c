@@ -347,6 +347,13 @@ static void an_answer_without_a_record_is_asked_for_once_more(void **state)
         plan p = {.backend = backends[b], .how = "prose", .frames = 3};
         describe(&p, &prose);
         assert_int_equal(prose.good, 3);
+        result loop = {0}, topics = {0};
+        p.how = "loop";
+        describe(&p, &loop);
+        assert_int_equal(loop.good, 3);
+        p.how = "looptopics"; /* the record is there, what loops is its end */
+        describe(&p, &topics);
+        assert_int_equal(topics.good, 3);
         p.how = "stubborn";
         describe(&p, &stubborn);
         assert_int_equal(stubborn.raw, 3);
