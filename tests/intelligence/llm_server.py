@@ -270,6 +270,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.stats["busy"] += time.monotonic() - began
                     self.stats["meant"] += pace
         pieces = self.events(text, cut)
+        if how == "looped" and not schema:  # as Ollama does when one token comes again and again: an orderly end, and no word
+            pieces = self.events(f"description: frame {one}" + " and" * 31, True)[:-1 if self.ollama else None]
         if how == "whole" or not body.get("stream"):
             return self.send_whole(200, self.whole(text, cut))
         self.begin()

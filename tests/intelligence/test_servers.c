@@ -347,10 +347,16 @@ static void an_answer_without_a_record_is_asked_for_once_more(void **state)
         plan p = {.backend = backends[b], .how = "prose", .frames = 3};
         describe(&p, &prose);
         assert_int_equal(prose.good, 3);
-        result loop = {0}, topics = {0};
+        result loop = {0}, looped = {0}, topics = {0};
         p.how = "loop";
         describe(&p, &loop);
         assert_int_equal(loop.good, 3);
+        p.how = "looped";
+        describe(&p, &looped);
+        assert_int_equal(looped.good, 3);
+        json_t *asked = stats_of(p.backend, p.how);
+        assert_int_equal(json_integer_value(json_object_get(asked, "chats")), 6); /* once more each, in the form */
+        json_decref(asked);
         p.how = "looptopics"; /* the record is there, what loops is its end */
         describe(&p, &topics);
         assert_int_equal(topics.good, 3);

@@ -87,8 +87,8 @@ typedef enum es_outcome {
     ES_OF_FRAME, /* the question's own fault: no better the next time */
     ES_OF_SERVER /* no question would fare better there */
 } es_outcome;
-/* Whether the answer is whole, or what it is instead. */
-es_outcome es_judge(const es_server *server, const es_net_reply *reply, es_stream *stream, const es_reading *reading,
+/* Whether the answer is whole, or what it is instead. One that Ollama ended since it looped is whole, but truncated. */
+es_outcome es_judge(const es_server *server, const es_net_reply *reply, es_stream *stream, es_reading *reading,
                     es_error *err);
 
 /* --- run.c: the port's two calls --- */

@@ -1,5 +1,10 @@
 /* outcome.c - what an attempt ended in, and the words for it. */
+#include <string.h>
+
 #include "intelligence/net/adapter.h"
+
+#define LOOP_PERIOD 32 /* bytes of what is said over and over: a token, or a few */
+#define LOOP_TURNS 24
 
 static es_outcome of_status(es_status status)
 {
@@ -57,7 +62,19 @@ static es_outcome of_fault(const es_server *self, const es_net_reply *reply, es_
     }
 }
 
-es_outcome es_judge(const es_server *self, const es_net_reply *reply, es_stream *stream, const es_reading *reading,
+/* Whether a text ends in the same few bytes over and over. */
+static bool ends_in_loop(const es_str *text)
+{
+    const char *data = es_str_text(text);
+    for (size_t period = 1; period <= LOOP_PERIOD && period * LOOP_TURNS <= text->length; period++) {
+        const char *from = data + text->length - period * LOOP_TURNS;
+        if (memcmp(from, from + period, period * (LOOP_TURNS - 1)) == 0)
+            return true;
+    }
+    return false;
+}
+
+es_outcome es_judge(const es_server *self, const es_net_reply *reply, es_stream *stream, es_reading *reading,
                     es_error *err)
 {
     es_error own = {0};
@@ -72,6 +89,12 @@ es_outcome es_judge(const es_server *self, const es_net_reply *reply, es_stream 
     }
     if (reading->ended || stream->done)
         return ES_GOOD;
+    /* Ollama hangs up in mid-answer, orderly and without a word, when a model says one token 31 times: asked again it
+     * would say the same. */
+    if (self->dialect == &es_dialect_ollama && ends_in_loop(&reading->text)) {
+        reading->ended = reading->truncated = true;
+        return ES_GOOD;
+    }
     es_server_fail(self, err, ES_ERR_NETWORK, "the answer broke off");
     return ES_CUT;
 }
