@@ -51,13 +51,13 @@ static bool answers(const es_settings *s, const char *backend, const char *endpo
     return status == ES_OK;
 }
 
-void es_server_tells(const es_settings *s, const char *backend, const char *model, char *out, size_t size)
+void es_server_tells(const es_settings *s, const char *backend, const es_choice *choice, char *out, size_t size)
 {
     es_error err = {0};
     es_str told = {0};
-    const char *endpoint = usual_endpoint(s, backend);
+    const char *endpoint = choice != NULL ? choice->endpoint : usual_endpoint(s, backend);
     es_server_options options = glance(s, backend, endpoint);
-    options.model = model;
+    options.model = choice != NULL ? choice->model : NULL;
     if (endpoint == NULL && strcmp(backend, "openai") == 0)
         snprintf(out, size, "OPENAI_BASE_URL is not set");
     else if (es_server_tell(&options, &told, &err) != ES_OK)

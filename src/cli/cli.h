@@ -150,9 +150,9 @@ es_status es_open_model(const es_settings *settings, bool words, escriba_model *
 struct es_progress;
 es_status es_open_model_beside(const es_settings *settings, bool words, struct es_progress *progress,
                                escriba_model **model, es_error *err);
-/* What a server at its usual place says, in a few words, for doctor: "answers, with 3 models; ...". `model`: the one it
- * is to answer with, NULL: its choice. */
-void es_server_tells(const es_settings *settings, const char *backend, const char *model, char *out, size_t size);
+/* What a server says, in a few words, for doctor: "answers, with 3 models; ...". `choice`: where it is (several: each
+ * with its address) and the model it is to answer with; NULL: at its usual place, with the model of its choice. */
+void es_server_tells(const es_settings *settings, const char *backend, const es_choice *choice, char *out, size_t size);
 /* Has Ollama, at its usual place or at `endpoint`, fetch a model. */
 struct es_server_pull;
 es_status es_pull_from_ollama(const es_settings *settings, const char *endpoint, const char *model,

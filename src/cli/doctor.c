@@ -49,10 +49,11 @@ typedef struct findings {
     es_choice choice; /* what would run, where it can */
     bool runs;
     es_error error;         /* why nothing would run */
+    const char *fallback;   /* "" when none is named */
     const char *vision_dir; /* NULL: none */
     es_shelf_size vision_size;
     int64_t vision_most; /* bytes */
-    char servers[2][1000];
+    char servers[2][4000];
     char libraries[6][2][32];
 } findings;
 
@@ -116,12 +117,13 @@ static void find(findings *f, const es_settings *settings)
     f->vision_most = es_vision_folder_bytes(settings);
     if (f->vision_dir != NULL)
         es_shelf_measure(f->vision_dir, &f->vision_size);
+    f->fallback = es_settings_text(settings, ES_SETTING_FALLBACK);
     es_mlx_describe(&f->mlx, &f->mlx_error);
     es_hub_list(&f->models, &f->error);
     bool chosen = es_choose(settings, false, &f->choice, &f->error) == ES_OK;
     for (size_t i = 0; i < 2; i++) {
         bool taken = chosen && strcmp(f->choice.backend, servers[i]) == 0;
-        es_server_tells(settings, servers[i], taken ? f->choice.model : NULL, f->servers[i], sizeof f->servers[i]);
+        es_server_tells(settings, servers[i], taken ? &f->choice : NULL, f->servers[i], sizeof f->servers[i]);
     }
     if (!chosen)
         return;
@@ -141,6 +143,8 @@ static void append_verdict(es_str *out, const findings *f)
     else
         es_str_append_format(out, "%s (%s; %s)", c->model != NULL ? c->model : "the server's model", c->backend,
                              c->why);
+    if (*f->fallback != '\0')
+        es_str_append_format(out, "; then %s", f->fallback);
 }
 
 static void append_sets(es_str *out, const char *between, const char *quote)

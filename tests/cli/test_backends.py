@@ -137,6 +137,17 @@ class Servers(Case):
         env.pop("OPENAI_BASE_URL")
         self.one_line(self.run_escriba("describe", self.folder, env=env), 1, "/no/such")
 
+    def test_doctor_asks_each_endpoint_and_names_the_fallback(self):
+        roll = self.write("doctor.txt", "%s model=m key=%s\n# no more\n%s most=none\n" % (self.at("key", True), KEY, self.at("two", True)))
+        for args, words in (([], ["/ok/v1: answers, with 1 model; http", "9/v1: Failed to connect"]),
+                            (["--endpoint", "@" + roll], ["/key/v1: answers, with 1 model; http", "/two/v1: most=none is not"])):
+            args = args or ["--endpoint", self.at("ok", True), "--endpoint", "http://127.0.0.1:9/v1"]
+            told = json.loads(self.run_escriba("doctor", "--json", "--backend", "openai", "--model", "m", *args, "--fallback", "ollama:x").stdout)
+            for word in words:
+                self.assertIn(word, told["backends"]["openai"])
+            self.assertIn("; then ollama:x", told["verdict"])
+            self.assertNotIn(KEY, json.dumps(told))
+
     def test_ollama_pulls_a_model_and_tells_how_far_it_is(self):
         for how, said in (("ok", ["pulling manifest", "pulling 1ff5b64b61b9  4.00 GB", "pulling a2f8  4.00 GB", "success"]),
                           ("cut", ["again in 0.5 s: ollama at "])):

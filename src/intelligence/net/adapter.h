@@ -98,6 +98,10 @@ es_status es_fleet_generate(es_intelligence *base, const es_message *messages, s
                             const es_listener *listener, es_str *text, es_error *err);
 
 /* --- fleet.c --- */
+/* Visits what each line (or word) of options->endpoint says; *fault tells why a line makes no sense, else it is NULL.
+ */
+typedef void (*es_fleet_visit)(void *context, const es_server_options *one, const es_error *fault);
+es_status es_fleet_each(const es_server_options *options, es_fleet_visit visit, void *context, es_error *err);
 /* Looks whether the file of endpoints has changed: who is no longer in it drains, who is new joins. */
 void es_fleet_look(es_fleet *fleet);
 /* Drains those that are to be drained; drain may be NULL. */

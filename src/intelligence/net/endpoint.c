@@ -2,7 +2,6 @@
 #include "intelligence/net/endpoint.h"
 
 #include <curl/curl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,11 @@
 #include "base/str.h"
 
 #define OLLAMA_PORT "11434"
+
+bool es_endpoint_is_one(const char *text)
+{
+    return text == NULL || (text[0] != '@' && text[strcspn(text, " \t,")] == '\0');
+}
 
 static bool has_part(CURLU *url, CURLUPart part)
 {

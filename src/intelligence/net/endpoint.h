@@ -2,7 +2,12 @@
 #ifndef ES_INTELLIGENCE_NET_ENDPOINT_H
 #define ES_INTELLIGENCE_NET_ENDPOINT_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
+
+/* Whether what a user gave is one address (or none, NULL) and not a list or "@FILE". */
+bool es_endpoint_is_one(const char *text);
 
 /* OLLAMA_HOST as Ollama reads it: "", "host", "host:port", ":port", "http://host[:port][/path]"; 0.0.0.0 means this
  * machine. *base is "http://127.0.0.1:11434", without a trailing slash; free with free. */

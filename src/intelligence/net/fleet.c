@@ -118,23 +118,39 @@ static es_server *find(const es_fleet *self, const es_server_options *o)
     return found;
 }
 
+/* The options of a line of a text: what it does not say is in common. */
+static es_status read_numbered(es_server_options *o, const es_server_options *common, char *line, const char *name,
+                               size_t number, es_error *err)
+{
+    char where[300];
+    *o = *common;
+    snprintf(where, sizeof where, "%.250s:%zu", name, number);
+    es_status status = read_line(o, line, where, err);
+    if (o->key == common->key && strcmp(o->backend, common->backend) != 0)
+        o->key = NULL; /* the key is for servers of the other kind */
+    return status;
+}
+
+/* Ends a line in place; where the next one begins, or NULL. */
+static char *cut_line(char *line)
+{
+    char *next = strchr(line, '\n');
+    if (next != NULL)
+        *next++ = '\0';
+    return next;
+}
+
 /* Brings the fleet to what a text says, a line each. What cannot join is told and left out. */
 static void muster(es_fleet *self, const es_server_options *common, char *text, const char *name, es_error *last)
 {
     size_t number = 1;
     for (size_t i = 0; i < self->count; i++)
         self->servers[i]->draining = true;
-    for (char *line = text; line != NULL; number++) {
-        char *next = strchr(line, '\n');
-        if (next != NULL)
-            *next++ = '\0';
-        es_server_options o = *common;
+    for (char *line = text, *next; line != NULL; line = next, number++) {
+        es_server_options o;
         es_error own = {0};
-        char where[300];
-        snprintf(where, sizeof where, "%.250s:%zu", name, number);
-        es_status status = read_line(&o, line, where, &own);
-        if (o.key == common->key && strcmp(o.backend, common->backend) != 0)
-            o.key = NULL; /* the key is for servers of the other kind */
+        next = cut_line(line);
+        es_status status = read_numbered(&o, common, line, name, number, &own);
         es_server *there = status == ES_OK && o.endpoint != NULL ? find(self, &o) : NULL;
         if (there != NULL)
             there->draining = false;
@@ -146,7 +162,6 @@ static void muster(es_fleet *self, const es_server_options *common, char *text, 
             note(self, said);
             *last = own;
         }
-        line = next;
     }
 }
 
@@ -286,34 +301,67 @@ static bool is_option(const char *word)
     return false;
 }
 
-/* Several addresses in a line, with what follows each: each of them on one of its own. */
-static es_status open_words(es_fleet *self, const es_server_options *o, es_error *last, es_error *err)
+/* Several addresses in a line, with what follows each: each of them on one of its own. The caller frees *lines. */
+static es_status words_to_lines(const char *words, char **lines, es_error *err)
 {
     es_status status = ES_OK;
-    char *text = es_strdup(o->endpoint);
+    char *text = es_strdup(words);
     if (text == NULL)
-        return es_fail_memory(err, "endpoints", strlen(o->endpoint));
-    for (char *at = text; *at != '\0' && status == ES_OK; at++) {
+        return es_fail_memory(err, "endpoints", strlen(words));
+    for (char *at = text; *at != '\0'; at++) {
         if (*at != ' ' && *at != '\t' && *at != ',')
             continue;
         *at = is_option(at + 1) ? ' ' : '\n';
         if (strncmp(at + 1, "key=", 4) == 0) /* others see command lines */
             status = es_fail(err, ES_ERR_ARGUMENT, "endpoint: a key belongs in OPENAI_API_KEY or in @FILE, not here");
     }
-    if (status == ES_OK)
-        muster(self, o, text, "endpoint", last);
+    if (status == ES_OK) {
+        *lines = text;
+        return ES_OK;
+    }
     memset(text, 0, strlen(text));
     free(text);
     return status;
+}
+
+es_status es_fleet_each(const es_server_options *o, es_fleet_visit visit, void *context, es_error *err)
+{
+    char *text = NULL;
+    size_t size = 0, number = 1;
+    es_server_options one = *o;
+    if (es_endpoint_is_one(o->endpoint)) {
+        visit(context, &one, NULL);
+        return ES_OK;
+    }
+    bool file = o->endpoint[0] == '@';
+    ES_TRY(file ? es_file_read(o->endpoint + 1, ROLL_MAX, &text, &size, err) : words_to_lines(o->endpoint, &text, err));
+    size = strlen(text);
+    for (char *line = text, *next; line != NULL; line = next, number++) {
+        es_error own = {0};
+        next = cut_line(line);
+        es_status status = read_numbered(&one, o, line, file ? o->endpoint + 1 : "endpoint", number, &own);
+        if (one.endpoint != NULL)
+            visit(context, &one, status == ES_OK ? NULL : &own);
+    }
+    memset(text, 0, size); /* it may hold keys */
+    free(text);
+    return ES_OK;
 }
 
 static es_status gather(es_fleet *self, const es_server_options *o, es_error *err)
 {
     es_error last = {0};
     const char *text = o->endpoint;
-    if (text == NULL || (text[0] != '@' && text[strcspn(text, " \t,")] == '\0'))
+    char *lines = NULL;
+    if (es_endpoint_is_one(text))
         return add(self, o, err);
-    ES_TRY(text[0] == '@' ? open_file(self, o, &last, err) : open_words(self, o, &last, err));
+    if (text[0] == '@') {
+        ES_TRY(open_file(self, o, &last, err));
+    } else {
+        ES_TRY(words_to_lines(text, &lines, err));
+        muster(self, o, lines, "endpoint", &last);
+        free(lines);
+    }
     if (self->count > 0)
         return ES_OK;
     if (last.status == ES_OK)

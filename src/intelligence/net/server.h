@@ -40,7 +40,7 @@ es_status es_server_create(es_intelligence **self, const es_server_options *opti
 es_status es_server_models(const es_server_options *options, es_names *names, es_error *err);
 
 /* What a server says of itself, in a line for doctor: its version, how many models, the one that options->model means
- * or that would be taken (with what it can), and those in memory. */
+ * or that would be taken (with what it can), and those in memory. Of several, each after its address. */
 es_status es_server_tell(const es_server_options *options, es_str *out, es_error *err);
 
 /* How far a pull is. */

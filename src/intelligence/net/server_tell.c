@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "intelligence/net/adapter.h"
+#include "intelligence/net/endpoint.h"
 
 /* A text of the answer, "" when there is none; shown with es_append_plain only. */
 static const char *text_of(const json_t *object, const char *key)
@@ -134,7 +135,7 @@ static void append_version(es_str *out, es_server *server)
     json_decref(root);
 }
 
-es_status es_server_tell(const es_server_options *options, es_str *out, es_error *err)
+static es_status tell_one(const es_server_options *options, es_str *out, es_error *err)
 {
     es_server *server = NULL;
     es_names names = {0};
@@ -153,4 +154,35 @@ es_status es_server_tell(const es_server_options *options, es_str *out, es_error
     es_names_free(&names);
     es_server_close(server);
     return status == ES_OK ? es_str_check(out, err) : status;
+}
+
+typedef struct telling {
+    es_str *out;
+    size_t count;
+} telling;
+
+/* One of several: its address, and what it says of itself or what keeps it from that. */
+static void tell_of_many(void *context, const es_server_options *one, const es_error *fault)
+{
+    telling *t = context;
+    es_error own = {0};
+    es_str told = {0};
+    es_str_append_format(t->out, "%s%.200s: ", t->count++ > 0 ? "; " : "", one->endpoint);
+    if (fault == NULL && tell_one(one, &told, &own) == ES_OK) {
+        es_str_append(t->out, es_str_text(&told));
+    } else {
+        const char *message = fault != NULL ? fault->message : own.message;
+        const char *what = strstr(message, ": "); /* after who, which is said already */
+        es_str_append(t->out, what != NULL ? what + 2 : message);
+    }
+    es_str_free(&told);
+}
+
+es_status es_server_tell(const es_server_options *options, es_str *out, es_error *err)
+{
+    telling t = {out, 0};
+    if (es_endpoint_is_one(options->endpoint))
+        return tell_one(options, out, err);
+    ES_TRY(es_fleet_each(options, tell_of_many, &t, err));
+    return es_str_check(out, err);
 }
