@@ -107,6 +107,18 @@ class Servers(Case):
         self.one_line(result, 0, "502", "the 5 frames left go to openai")
         self.check(result.stdout)
 
+    def test_a_recording_goes_on_with_the_fallback_too(self):
+        video, store = os.path.join(common.ROOT, "samples", "recording.mp4"), self.path("fallback.db")
+        result = self.run_escriba("run", video, "--store", store, "--quiet", "--backend", "ollama", "--endpoint", self.at("dies"),
+                                  "--fallback", "openai:m", env={"OPENAI_BASE_URL": self.at("ok", True)})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("left go to openai", result.stderr)
+        told = self.run_escriba("export", "--store", store, "--format", "jsonl").stdout
+        seen = [json.loads(line) for line in told.splitlines()]
+        stamps = [r["timestamp"] for r in seen]
+        self.assertEqual((stamps, {r["activity"] for r in seen}), (sorted(set(stamps)), {"coding"}))
+        self.assertEqual(set(range(0, 121, 10)) - set(stamps), set())
+
     def test_a_fallback_takes_all_when_the_first_does_not_start(self):
         env = {"OLLAMA_HOST": self.at("ok")}
         for args, words in [(["--backend", "openai", "--endpoint", "http://127.0.0.1:9/v1"], ["openai at"]),
