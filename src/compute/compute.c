@@ -395,3 +395,9 @@ void es_op_scatter(es_device *d, es_tensor *y, const es_tensor *x, int64_t x_fir
         require(d, y != x && y->cols == x->cols, "scatter", "rows of x and y differ in width, or x is y"))
         d->ops->scatter(d, y, x, x_first, rows, n, add);
 }
+
+void es_op_best(es_device *d, const es_tensor *x, int32_t *columns)
+{
+    if (!failed(d) && require(d, x->rows == 0 || x->cols > 0, "best", "rows without columns"))
+        d->ops->best(d, x, columns);
+}

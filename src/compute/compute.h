@@ -106,6 +106,7 @@ typedef struct es_device_ops {
     void (*gather)(es_device *d, es_tensor *y, const es_tensor *x, const int32_t *rows, int64_t n);
     void (*scatter)(es_device *d, es_tensor *y, const es_tensor *x, int64_t x_first, const int32_t *rows, int64_t n,
                     bool add);
+    void (*best)(es_device *d, const es_tensor *x, int32_t *columns);
 } es_device_ops;
 
 /* What all devices have in front; each device's own struct begins with it. */
@@ -116,6 +117,8 @@ struct es_device {
     char arithmetic[64];   /* what its results' bits depend on; "": on what `detail` says */
     char layout[48];       /* of weights made ready: "panels 1 fast"; "": it works from the source itself */
     size_t kv_number_size; /* bytes of a number in its key-value caches */
+    int32_t pass_rows;     /* of a prompt that a pass gains from; 0: a few hundred */
+    bool keeps_pictures;   /* what the tower made of pictures stays on it: the way to the host and back is dear */
     bool copies_weights;   /* a matrix made is independent of its source, which is not read again */
     bool lost;             /* a failure took its keys and values along: whoever has some must begin anew */
     es_error sticky;       /* the first failure since the last es_device_check */
@@ -193,6 +196,9 @@ void es_op_gather(es_device *d, es_tensor *y, const es_tensor *x, const int32_t 
 /* y[rows[i]] = x[x_first + i], or += with add; rows distinct. */
 void es_op_scatter(es_device *d, es_tensor *y, const es_tensor *x, int64_t x_first, const int32_t *rows, int64_t n,
                    bool add);
+/* columns[i]: where row i of x has its largest number, the first of equals; what is no number counts as -infinity.
+ * Waits for them. */
+void es_op_best(es_device *d, const es_tensor *x, int32_t *columns);
 
 /* For devices: keeps the first failure. */
 void es_device_fail(es_device *d, es_status status, const char *format, ...) ES_PRINTF(3, 4);

@@ -62,10 +62,11 @@ static es_status create_parts(es_engine *e, es_error *err)
     e->positions = es_calloc(rows, sizeof *e->positions);
     e->visual = es_calloc(rows, sizeof *e->visual);
     e->logit_rows = es_calloc(picks, sizeof *e->logit_rows);
+    e->best = es_calloc(picks, sizeof *e->best);
     e->attend = es_calloc(batch + 1, sizeof *e->attend);
     e->who = es_calloc(batch + 1, sizeof *e->who);
     if (e->logits == NULL || e->ids == NULL || e->positions == NULL || e->visual == NULL || e->logit_rows == NULL ||
-        e->attend == NULL || e->who == NULL)
+        e->best == NULL || e->attend == NULL || e->who == NULL)
         return es_fail_memory(err, "the engine", 0);
     ES_TRY(es_text_reserve(&e->text, e->model, (int64_t)rows, (int64_t)picks, err)); /* no page of it touched yet */
     ES_TRY(es_answers_create(&e->answers, err));
@@ -82,7 +83,7 @@ static es_status set_options(es_engine *e, const es_engine_options *options, es_
     if (o->batch == 0)
         o->batch = DEFAULT_BATCH;
     if (o->prefill_chunk == 0)
-        o->prefill_chunk = DEFAULT_PREFILL_CHUNK;
+        o->prefill_chunk = e->model->device->pass_rows > 0 ? e->model->device->pass_rows : DEFAULT_PREFILL_CHUNK;
     if (o->patience <= 0)
         o->patience = DEFAULT_PATIENCE;
     if (o->kv_bytes == 0)
@@ -146,6 +147,7 @@ void es_engine_free(es_engine *e)
     free(e->positions);
     free(e->visual);
     free(e->logit_rows);
+    free(e->best);
     free(e->attend);
     free(e->who);
     free(e);

@@ -89,7 +89,7 @@ struct es_engine {
     es_engine_stats stats;
     /* The rows of one pass through the decoder, [batch * (1 + ES_AHEAD + ES_DRAFT_MAX) +
      * prefill_chunk] or [batch + 1] each. */
-    int32_t *ids, *logit_rows; /* logit_rows and logits: [(batch + 1) * (1 + ES_DRAFT_MAX)] */
+    int32_t *ids, *logit_rows, *best; /* logit_rows, best and logits: [(batch + 1) * (1 + ES_DRAFT_MAX)] */
     es_position *positions;
     struct es_visual_row *visual;
     es_attend *attend;
@@ -116,8 +116,10 @@ void es_sequence_set_aside(es_engine *e, es_sequence *s);
 es_status es_sequence_advance(es_engine *e, es_sequence *s, int64_t n, es_error *err);
 /* Adds what the grammar says must come next, but for its last token. */
 es_status es_sequence_take_forced(es_engine *e, es_sequence *s, es_error *err);
-/* Takes the logits after its last token, [vocab], and decides what comes next. */
-es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, es_error *err);
+/* Whether it needs no more of its logits than which is best. */
+bool es_sequence_takes_best(const es_sequence *s);
+/* Takes the logits after its last token, [vocab], or NULL and the best of them, and decides what comes next. */
+es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, int32_t best, es_error *err);
 void es_sequence_finish(es_sequence *s, es_status status, const es_error *error);
 
 /* --- passes.c --- */

@@ -108,9 +108,10 @@ static int64_t chunk_of(const es_engine *e, const es_sequence *s)
     return left < chunk ? left : chunk;
 }
 
-/* Takes the logits of a sequence's last token and of the guesses after it, [1 + guesses, vocab], for as long as what is
- * said is what was guessed: then its keys and values are there, and so are the logits after it. */
-static es_status take_tokens(es_engine *e, es_sequence *s, float *logits, es_error *err)
+/* Takes the logits of a sequence's last token and of the guesses after it, rows first .. first + guesses of the pass's
+ * (picked: only the best of each is known), for as long as what is said is what was guessed: then its keys and values
+ * are there, and so are the logits after it. */
+static es_status take_tokens(es_engine *e, es_sequence *s, int64_t first, bool picked, es_error *err)
 {
     size_t guesses = s->guess_count, right = 0;
     int32_t guess[ES_DRAFT_MAX];
@@ -119,7 +120,9 @@ static es_status take_tokens(es_engine *e, es_sequence *s, float *logits, es_err
     es_status status = ES_OK;
     for (bool agreed = true; status == ES_OK && agreed && s->stage != ES_STAGE_DONE;) {
         size_t before = s->ids.count, said = right;
-        status = es_sequence_accept(e, s, logits + (int64_t)right * e->model->config.text.vocab, err);
+        int64_t row = first + (int64_t)right;
+        float *logits = picked ? NULL : e->logits + row * e->model->config.text.vocab;
+        status = es_sequence_accept(e, s, logits, e->best[row], err);
         /* A grammar may have added more than one. */
         while (said < guesses && before < s->ids.count && s->ids.items[before] == guess[said]) {
             said++;
@@ -137,9 +140,9 @@ static es_status take_tokens(es_engine *e, es_sequence *s, float *logits, es_err
 }
 
 /* What the pass gave each sequence. A sequence's own failure ends it alone. */
-static void take_results(es_engine *e, const pass *p, double seconds)
+static void take_results(es_engine *e, const pass *p, bool picked, double seconds)
 {
-    int64_t logits = 0, vocab = e->model->config.text.vocab;
+    int64_t logits = 0;
     double share = seconds / (double)p->rows;
     for (size_t i = 0; i < p->parts; i++) {
         es_sequence *s = e->who[i];
@@ -152,7 +155,7 @@ static void take_results(es_engine *e, const pass *p, double seconds)
         bool whole = s->past + n - guesses == es_sequence_total(s);
         es_status status = es_sequence_advance(e, s, n - guesses, &own);
         if (status == ES_OK && whole)
-            status = take_tokens(e, s, e->logits + logits * vocab, &own);
+            status = take_tokens(e, s, logits, picked, &own);
         logits += whole ? 1 + guesses : 0;
         if (status != ES_OK)
             es_sequence_finish(s, status, &own);
@@ -183,6 +186,10 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
                            .visual_count = p.visual,
                            .logit_rows = e->logit_rows,
                            .logit_count = p.logits};
+    bool picked = true; /* when nobody wants more of the logits than the best, they need not come from the device */
+    for (size_t i = 0; i < p.parts; i++)
+        picked = picked && es_sequence_takes_best(e->who[i]);
+    batch.best = picked ? e->best : NULL;
     const es_watch *watch = p.parts == 1 ? e->who[0]->request.watch : NULL;
     ES_TRY(es_text_forward(e->model, &e->text, e->kv, &batch, e->logits, watch, cancel, err));
     e->stats.steps++;
@@ -190,7 +197,7 @@ es_status es_pass_text(es_engine *e, es_sequence *feed, bool with_decode, const 
     double end = es_now();
     if (feed != NULL && p.rows > 0 && e->who[p.parts - 1] == feed)
         e->row_seconds = (end - begin) / (double)p.rows;
-    take_results(e, &p, end - begin);
+    take_results(e, &p, picked, end - begin);
     e->stats.seconds_sample += es_now() - end;
     return ES_OK;
 }
@@ -243,6 +250,12 @@ static es_status advance_lane(es_engine *e, es_lane *lane, es_error *err)
         return ES_OK;
     es_picture *picture;
     lane->sequence = NULL;
+    if (e->shelf != NULL)
+        status = es_vision_output_fetch(&lane->run.output, err); /* its thread knows no device */
+    if (status != ES_OK) {
+        es_vision_run_free(&lane->run);
+        return status;
+    }
     ES_TRY(es_pictures_add(&e->pictures, s->picture_hashes[s->vision_at], &lane->run.output, &picture, err));
     e->stats.pictures_encoded++;
     if (s->request.watch == NULL)

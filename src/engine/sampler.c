@@ -153,6 +153,12 @@ static int32_t cut(const es_sampler *s)
     return n;
 }
 
+bool es_sampling_is_plain(const es_sampling *s)
+{
+    return s->temperature <= 0.0f && s->repetition_penalty == 1.0f && s->presence_penalty == 0.0f &&
+           s->frequency_penalty == 0.0f;
+}
+
 int32_t es_sampler_pick(es_sampler *s, float *logits)
 {
     prepare(s, logits);

@@ -2,6 +2,7 @@
 #ifndef ES_ENGINE_SAMPLER_H
 #define ES_ENGINE_SAMPLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@ void es_sampler_free(es_sampler *sampler);
 /* Tells the sampler a token of the prompt, for the repetition penalty; of the answer, for all penalties. */
 void es_sampler_saw(es_sampler *sampler, int32_t id);
 void es_sampler_said(es_sampler *sampler, int32_t id);
+/* Whether the next token is always the best logit's, so that nothing else of the logits is needed. */
+bool es_sampling_is_plain(const es_sampling *sampling);
 /* The next token; logits [vocab] are changed. Ties go to the lowest id. Not-a-number logits count as -infinity. */
 int32_t es_sampler_pick(es_sampler *sampler, float *logits);
 

@@ -493,7 +493,13 @@ static es_status conclude(es_sequence *s, size_t before, bool end, es_error *err
     return ES_OK;
 }
 
-es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, es_error *err)
+bool es_sequence_takes_best(const es_sequence *s)
+{
+    const es_generation *g = &s->request.generation;
+    return g->matcher == NULL && !g->scored && es_sampling_is_plain(&g->sampling);
+}
+
+es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, int32_t best, es_error *err)
 {
     es_matcher *m = s->request.generation.matcher;
     size_t before = s->told;
@@ -502,7 +508,7 @@ es_status es_sequence_accept(es_engine *e, es_sequence *s, float *logits, es_err
         es_scores_look(&s->scores, logits);
     if (m != NULL)
         ES_TRY(mask(e, s, logits, &end, err));
-    int32_t id = end ? -1 : es_sampler_pick(s->sampler, logits);
+    int32_t id = end ? -1 : logits == NULL ? best : es_sampler_pick(s->sampler, logits);
     end = end || (is_end(&e->model->config, id) && !s->request.generation.ignore_eos);
     if (!end) {
         ES_TRY(add_token(e, s, id, false, err));

@@ -308,7 +308,12 @@ static bool read_picture(const es_shelf *s, const es_wanted *w, const char *path
         return false;
     }
     memmove(data, data + sizeof h, size - sizeof h);
-    *out = (es_vision_output){w->grid_h, w->grid_w, h.tokens, h.dim, h.levels, (float *)(void *)data};
+    *out = (es_vision_output){.grid_h = w->grid_h,
+                              .grid_w = w->grid_w,
+                              .tokens = h.tokens,
+                              .dim = h.dim,
+                              .levels = h.levels,
+                              .data = (float *)(void *)data};
     utimensat(AT_FDCWD, path, NULL, 0); /* used now */
     return true;
 }

@@ -51,14 +51,19 @@ bool es_cancel_asked(const es_cancel *cancel);
 
 /* What the tower makes of one picture: embeddings for its tokens, and the features that DeepStack adds to the
  * first text layers. Kept on the host so that it can be cached, and does not hold device memory while the
- * picture waits. */
+ * picture waits; but where the way to the host and back is dear (es_device's keeps_pictures) on the device, and on the
+ * host too once it is fetched. */
 typedef struct es_vision_output {
     int32_t grid_h, grid_w; /* merged rows and columns: tokens = grid_h * grid_w */
     int64_t tokens, dim;
-    int32_t levels; /* DeepStack levels */
-    float *data;    /* [1 + levels, tokens, dim]; owned; es_vision_output_free */
+    int32_t levels;   /* DeepStack levels */
+    float *data;      /* [1 + levels, tokens, dim], or NULL; owned; es_vision_output_free */
+    es_tensor **rows; /* NULL, or [1 + levels], each [tokens, dim] on `device`; owned */
+    es_device *device;
 } es_vision_output;
 void es_vision_output_free(es_vision_output *output);
+/* Makes `data` where only the device has it. Waits. */
+es_status es_vision_output_fetch(es_vision_output *output, es_error *err);
 
 /* Scratch tensors of the tower, grown to the largest picture seen; zero-initialise. What depends on the
  * picture's size only (positions, rope) is kept for the next picture, which in a recording has the same size.
@@ -107,6 +112,7 @@ typedef struct es_text_batch {
     int64_t visual_count;
     const int32_t *logit_rows; /* rows whose logits are wanted */
     int64_t logit_count;
+    int32_t *best; /* NULL; or [logit_count]: what es_op_best says of these rows, instead of their logits */
 } es_text_batch;
 
 /* Scratch tensors of the decoder; zero-initialise. */
@@ -119,7 +125,7 @@ typedef struct es_text_scratch {
     es_tensor *visual;       /* [rows, hidden] */
     es_tensor *picked;       /* [logit rows, hidden] */
     es_tensor *logits;       /* [logit rows, vocab] */
-    float *host;             /* [rows, max(hidden, head_dim)] */
+    float *host;             /* [rows, head_dim] */
     int32_t *rows;           /* [rows] */
     int64_t capacity;        /* rows */
     int64_t logit_capacity;  /* rows of logits */

@@ -3,7 +3,6 @@
 #include "model/model.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 
@@ -38,11 +37,10 @@ static es_status reserve_rows(es_text_scratch *s, const es_model *model, int64_t
                   {&s->visual, c->hidden}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         ES_TRY(es_tensor_create(d, wanted[i].tensor, n, wanted[i].cols, err));
-    int64_t widest = c->hidden > c->head_dim ? c->hidden : c->head_dim;
-    s->host = es_calloc((size_t)n, (size_t)widest * sizeof *s->host);
+    s->host = es_calloc((size_t)n, (size_t)c->head_dim * sizeof *s->host);
     s->rows = es_calloc((size_t)n, sizeof *s->rows);
     if (s->host == NULL || s->rows == NULL)
-        return es_fail_memory(err, "the text decoder", (size_t)(n * widest) * sizeof(float));
+        return es_fail_memory(err, "the text decoder", (size_t)(n * c->head_dim) * sizeof(float));
     return ES_OK;
 }
 
@@ -69,21 +67,24 @@ es_status es_text_reserve(es_text_scratch *s, const es_model *model, int64_t row
     return status;
 }
 
-/* Puts level `level` of the pictures' features (0: the embeddings themselves) into, or onto, their rows of x.
+/* Puts level `level` of the pictures' features (0: the embeddings themselves) into, or onto, their rows of x: a run of
+ * one picture's tokens at a time.
  */
 static void place_visual(const es_model *model, es_text_scratch *s, const es_text_batch *batch, int32_t level)
 {
-    if (batch->visual_count == 0)
-        return;
-    int64_t dim = model->config.text.hidden;
-    for (int64_t i = 0; i < batch->visual_count; i++) {
+    es_device *d = model->device;
+    for (int64_t i = 0, n; i < batch->visual_count; i += n) {
         const struct es_visual_row *v = &batch->visual[i];
-        const float *from = v->output->data + ((int64_t)level * v->output->tokens + v->token) * dim;
-        memcpy(s->host + i * dim, from, (size_t)dim * sizeof *from);
-        s->rows[i] = v->row;
+        const es_vision_output *o = v->output;
+        for (n = 0; i + n < batch->visual_count && v[n].output == o && v[n].token == v->token + n; n++)
+            s->rows[n] = v[n].row;
+        if (o->rows != NULL) {
+            es_op_scatter(d, s->x, o->rows[level], v->token, s->rows, n, level > 0);
+            continue;
+        }
+        es_op_write(d, s->visual, o->data + ((int64_t)level * o->tokens + v->token) * o->dim, n);
+        es_op_scatter(d, s->x, s->visual, 0, s->rows, n, level > 0);
     }
-    es_op_write(model->device, s->visual, s->host, batch->visual_count);
-    es_op_scatter(model->device, s->x, s->visual, 0, s->rows, batch->visual_count, level > 0);
 }
 
 static void linear(es_device *d, es_tensor *y, const es_tensor *x, const es_linear *l, const es_tensor *residual)
@@ -151,7 +152,10 @@ es_status es_text_forward(const es_model *model, es_text_scratch *scratch, es_kv
         es_watch_see(watch, d, s->picked, "text.norm");
         es_op_linear(d, s->logits, s->picked, model->weights.head, NULL, ES_ACT_NONE, NULL);
         es_watch_see(watch, d, s->logits, "logits");
-        es_op_read(d, s->logits, 0, batch->logit_count, logits);
+        if (batch->best != NULL)
+            es_op_best(d, s->logits, batch->best);
+        else
+            es_op_read(d, s->logits, 0, batch->logit_count, logits);
     }
     es_status device_status = es_device_check(d, status == ES_OK ? err : NULL);
     return status != ES_OK ? status : device_status;

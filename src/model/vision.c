@@ -11,8 +11,28 @@
 
 void es_vision_output_free(es_vision_output *output)
 {
+    for (int32_t i = 0; output->rows != NULL && i <= output->levels; i++)
+        es_tensor_free(output->device, output->rows[i]);
+    free(output->rows);
     free(output->data);
     *output = (es_vision_output){0};
+}
+
+static es_status create_data(es_vision_output *out, es_error *err)
+{
+    size_t floats = (size_t)(out->tokens * out->dim), levels = (size_t)(1 + out->levels);
+    out->data = es_calloc(floats, levels * sizeof *out->data);
+    return out->data != NULL ? ES_OK : es_fail_memory(err, "image embeddings", floats * levels * sizeof *out->data);
+}
+
+es_status es_vision_output_fetch(es_vision_output *out, es_error *err)
+{
+    if (out->data != NULL)
+        return ES_OK;
+    ES_TRY(create_data(out, err));
+    for (int32_t i = 0; i <= out->levels; i++)
+        es_op_read(out->device, out->rows[i], 0, out->tokens, out->data + i * out->tokens * out->dim);
+    return es_device_check(out->device, err);
 }
 
 void es_vision_scratch_free(es_vision_scratch *s, es_device *device)
@@ -166,17 +186,24 @@ static es_status check(const es_model *model, es_vision_run *run, es_error *err)
     return status;
 }
 
-static es_status create_output(const es_vision_config *c, const es_patches *patches, es_vision_output *out,
-                               es_error *err)
+static es_status create_output(const es_model *model, const es_patches *patches, es_vision_output *out, es_error *err)
 {
+    const es_vision_config *c = &model->config.vision;
     *out = (es_vision_output){.grid_h = patches->grid_h / c->merge_size,
                               .grid_w = patches->grid_w / c->merge_size,
                               .dim = c->out_hidden,
-                              .levels = c->deepstack_count};
+                              .levels = c->deepstack_count,
+                              .device = model->device};
     out->tokens = (int64_t)out->grid_h * out->grid_w;
-    size_t floats = (size_t)(out->tokens * out->dim), levels = (size_t)(1 + out->levels);
-    out->data = es_calloc(floats, levels * sizeof *out->data);
-    return out->data != NULL ? ES_OK : es_fail_memory(err, "image embeddings", floats * levels * sizeof *out->data);
+    if (!out->device->keeps_pictures)
+        return create_data(out, err);
+    out->rows = es_calloc((size_t)(1 + out->levels), sizeof *out->rows);
+    es_status status = out->rows != NULL ? ES_OK : es_fail_memory(err, "image embeddings", 0);
+    for (int32_t i = 0; status == ES_OK && i <= out->levels; i++)
+        status = es_tensor_create(out->device, &out->rows[i], out->tokens, out->dim, err);
+    if (status != ES_OK)
+        es_vision_output_free(out);
+    return status;
 }
 
 es_status es_vision_begin(const es_model *model, es_vision_scratch *s, const es_patches *patches, es_vision_run *run,
@@ -192,7 +219,7 @@ es_status es_vision_begin(const es_model *model, es_vision_scratch *s, const es_
                        patches->grid_h, patches->grid_w);
     ES_TRY(reserve(s, model, patches->count, err));
     ES_TRY(prepare_grid(s, model, patches->grid_h, patches->grid_w, err));
-    ES_TRY(create_output(c, patches, &run->output, err));
+    ES_TRY(create_output(model, patches, &run->output, err));
     es_op_reshape(d, s->mid, patches->count, patches->dim);
     es_op_write(d, s->mid, patches->data, patches->count);
     linear(d, s->x, s->mid, &model->weights.patch, ES_ACT_NONE, NULL);
@@ -205,7 +232,10 @@ es_status es_vision_begin(const es_model *model, es_vision_scratch *s, const es_
 /* The merged features of the present x into one level of the output. */
 static void keep_level(es_device *d, es_vision_scratch *s, es_vision_output *out, int32_t level)
 {
-    es_op_read(d, s->out, 0, out->tokens, out->data + (int64_t)level * out->tokens * out->dim);
+    if (out->rows != NULL)
+        es_op_copy(d, out->rows[level], s->out);
+    else
+        es_op_read(d, s->out, 0, out->tokens, out->data + (int64_t)level * out->tokens * out->dim);
 }
 
 es_status es_vision_advance(const es_model *model, es_vision_scratch *s, es_vision_run *run, bool *done,

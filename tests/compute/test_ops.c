@@ -1,6 +1,6 @@
 /* test_ops.c - every operation of compute.h on a device of this machine, against the scalar one, on random shapes.
  *
- *     test_ops cpu | mlx-cpu | mlx-gpu [f32 | f16 | bf16]
+ *     test_ops cpu | mlx-cpu | mlx-gpu [f32 | f16 | bf16 [TEST]]
  *
  * Exit 77 when there is no such device here.
  */
@@ -250,6 +250,34 @@ static double bound(void)
     return strcmp(numbers, "f32") == 0 ? 1e-5 : strcmp(numbers, "f16") == 0 ? 8e-3 : 6e-2;
 }
 
+/* Small whole numbers, which every type holds, many of them equal; some are none, or infinite. */
+static size_t best(es_device *d, rng *r, float *out)
+{
+    enum { ROWS = 9, COLS = 301 };
+    float x[ROWS * COLS];
+    int32_t columns[ROWS];
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        x[i] = (float)rng_below(r, 40) - 20.0f;
+    for (size_t i = 0; i < 40; i++)
+        x[rng_below(r, ROWS * COLS)] = i % 2 == 0 ? NAN : -INFINITY;
+    x[0] = NAN;
+    for (size_t i = 0; i < COLS; i++)
+        x[8 * COLS + i] = i % 3 == 0 ? NAN : -INFINITY;
+    es_tensor *t = tensor_of(d, ROWS, COLS, x);
+    es_op_best(d, t, columns);
+    check_device(d);
+    es_tensor_free(d, t);
+    for (size_t i = 0; i < ROWS; i++) {
+        int32_t at = 0;
+        for (int32_t j = 1; j < COLS; j++)
+            if (x[i * COLS + (size_t)j] > (isnan(x[i * COLS + (size_t)at]) ? -INFINITY : x[i * COLS + (size_t)at]))
+                at = j;
+        assert_int_equal(columns[i], at);
+        out[i] = (float)at;
+    }
+    return ROWS;
+}
+
 static void compare(const char *name, op_fn op, size_t trials)
 {
     es_device *scalar = device_of(ES_ISA_SCALAR, 1), *other = NULL;
@@ -298,6 +326,7 @@ OP_TEST(swiglu)
 OP_TEST(rope)
 OP_TEST(attend_segments)
 OP_TEST(attend_paged)
+OP_TEST(best)
 
 int main(int argc, char **argv)
 {
@@ -314,11 +343,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_rope),
         cmocka_unit_test(test_attend_segments),
         cmocka_unit_test(test_attend_paged),
+        cmocka_unit_test(test_best),
     };
     es_device *d = NULL;
     es_error err = {0};
     wanted = argc > 1 ? argv[1] : wanted;
     numbers = argc > 2 ? argv[2] : numbers;
+    if (argc > 3)
+        cmocka_set_test_filter(argv[3]);
     if (open_wanted(&d, &err) != ES_OK) {
         printf("no %s here: %s\n", wanted, err.message);
         return SKIPPED;

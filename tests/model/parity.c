@@ -208,7 +208,8 @@ static float *forward(const fixture *f, const encoded *e, int64_t chunk, const e
                 visual[seen++].row -= (int32_t)first;
             }
         es_attend attend = {0, (int32_t)rows, (int32_t)first, order};
-        es_text_batch batch = {rows, e->ids.items + first, e->positions + first, &attend, 1, visual, seen, every, rows};
+        es_text_batch batch = {rows, e->ids.items + first, e->positions + first, &attend, 1, visual, seen, every, rows,
+                               NULL};
         if (es_text_forward(f->model, &scratch, kv, &batch, logits + first * t->vocab, watch, NULL, &err) != ES_OK)
             fail_msg("%s", err.message);
     }

@@ -84,9 +84,9 @@ static float *forward(subject *s, const fixture *f, size_t prompt, int64_t chunk
                 picture++, token = 0;
         }
         es_attend attend = {0, (int32_t)rows, (int32_t)first, order};
-        es_text_batch batch = {rows,    ids + first, (const es_position *)(const void *)(places + 3 * first),
-                               &attend, 1,           visual,
-                               seen,    every,       rows};
+        es_text_batch batch = {
+            rows, ids + first, (const es_position *)(const void *)(places + 3 * first), &attend, 1, visual, seen, every,
+            rows, NULL};
         must(es_text_forward(s->model, &scratch, kv, &batch, logits + first * t->vocab, NULL, NULL, &err), &err);
     }
     es_text_scratch_free(&scratch, s->device);

@@ -1,6 +1,7 @@
 /* device.c - the cpu device's life, memory and simple operations. */
 #include "compute/cpu/device.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -416,6 +417,19 @@ static void scatter(es_device *d, es_tensor *y, const es_tensor *x, int64_t x_fi
     }
 }
 
+static void best(es_device *d, const es_tensor *x, int32_t *columns)
+{
+    (void)d;
+    for (int64_t i = 0; i < x->rows; i++) {
+        const float *row = es_rows(x, i);
+        int32_t at = 0;
+        for (int32_t j = 1; j < x->cols; j++)
+            if (row[j] > row[at] || (isnan(row[at]) && row[j] > -INFINITY))
+                at = j;
+        columns[i] = at;
+    }
+}
+
 /* --- life --- */
 
 static void scratch_free(es_scratch *s)
@@ -507,6 +521,7 @@ static const es_device_ops cpu_ops = {
     .attend_paged = es_cpu_attend_paged,
     .gather = gather,
     .scatter = scatter,
+    .best = best,
 };
 
 es_status es_cpu_device_create(es_device **out, const es_cpu_options *options, es_error *err)

@@ -130,15 +130,17 @@ static es_mx_status make_part(es_mx_part *part, es_mx_queue *queue, int32_t page
     if (list == NULL)
         return ES_MX_MEMORY;
     int32_t *lengths = list + b * (size_t)each;
+    bool equal = true;
     for (size_t i = 0; i < b; i++) {
         int64_t own = pages_of(tokens_of(&sequences[i]), page_tokens);
         for (int64_t j = 0; j < each; j++)
             list[(int64_t)i * each + j] = sequences[i].pages[j < own ? j : 0];
         lengths[i] = (int32_t)tokens_of(&sequences[i]);
+        equal = equal && lengths[i] == lengths[0];
     }
     es_mx *pages = NULL, *mask = NULL;
     es_mx_status status = es_mx_make_indexes(queue, &pages, list, (int64_t)b, each);
-    if (status == ES_MX_OK && b > 1)
+    if (status == ES_MX_OK && !equal) /* without a mask MLX has better kernels */
         status = es_mx_mask(queue, &mask, lengths, (int64_t)b, part->longest);
     part->pages = pages;
     part->mask = mask;

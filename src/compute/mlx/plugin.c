@@ -484,6 +484,14 @@ static void scatter(es_device *d, es_tensor *y, const es_tensor *x, int64_t x_fi
     es_mx_free(list);
 }
 
+static void best(es_device *d, const es_tensor *x, int32_t *columns)
+{
+    mlx *m = (mlx *)d;
+    const es_mx *in = x->rows > 0 ? seen(m, x) : NULL;
+    if (in != NULL)
+        went_well(m, es_mx_best(m->queue, in, columns));
+}
+
 /* --- the check --- */
 
 /* After a failure: what was not computed never will be. Weights and their like are, and stay. */
@@ -572,6 +580,7 @@ static const es_device_ops mlx_ops = {
     .attend_paged = attend_paged,
     .gather = gather,
     .scatter = scatter,
+    .best = best,
 };
 
 static es_status look(es_mx_facts *facts, es_error *err)
@@ -619,6 +628,8 @@ static es_status create(es_device **out, const es_mlx_options *given, es_error *
     m->base.name = "mlx";
     m->base.kv_number_size = es_dtype_size(numbers);
     m->base.copies_weights = true;
+    m->base.keeps_pictures = true;
+    m->base.pass_rows = gpu ? 2048 : 0;
     snprintf(m->base.detail, sizeof m->base.detail, "MLX %.20s on %.48s, %s", facts.version,
              gpu ? facts.device : "the processor", es_dtype_name(numbers));
     *out = &m->base;

@@ -46,6 +46,8 @@ es_mx_status es_mx_shape(es_mx_queue *q, es_mx **out, const es_mx *a, int64_t ro
 es_mx_status es_mx_settle(es_mx_queue *q, es_mx **out, const es_mx *a);
 /* Waits, and copies rows [first, first + rows) out as float32. */
 es_mx_status es_mx_read(es_mx_queue *q, const es_mx *a, int64_t first, int64_t rows, float *host);
+/* Waits, and copies out in which column each row has its largest number, as es_op_best says. */
+es_mx_status es_mx_best(es_mx_queue *q, const es_mx *a, int32_t *columns);
 /* Starts computing n arrays and waits for those of the call before: so the next graph is built while this one runs. */
 es_mx_status es_mx_start(es_mx_queue *q, es_mx *const *arrays, size_t n);
 
@@ -90,7 +92,7 @@ typedef struct es_mx_part {
     int64_t longest;      /* tokens that the longest may see */
     int64_t slot;         /* of its first token, when its slots are consecutive (one sequence only); else -1 */
     const es_mx *pages;   /* [sequences, pages each]; NULL with `slot` */
-    const es_mx *mask;    /* of es_mx_mask; NULL for one sequence */
+    const es_mx *mask;    /* of es_mx_mask; NULL where all have as many tokens */
 } es_mx_part;
 /* Which of `tokens` tokens each of n sequences may see: the first lengths[i]. */
 es_mx_status es_mx_mask(es_mx_queue *q, es_mx **out, const int32_t *lengths, int64_t n, int64_t tokens);
