@@ -56,7 +56,9 @@ class Bench:
 
     def run(self, name, command):
         """Prints a command's output as it comes, keeps it, and returns it."""
-        print(f"\n== {name}: {' '.join(str(c) for c in command)}\n", flush=True)
+        words = [str(c) for c in command]
+        words[24:] = [f"... and {len(words) - 24} more"] if len(words) > 30 else words[24:]
+        print(f"\n== {name}: {' '.join(words)}\n", flush=True)
         told = []
         with open(self.results / f"{name}.txt", "w", encoding="utf-8") as kept:
             process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True)

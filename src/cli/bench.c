@@ -152,6 +152,9 @@ static es_status run_caches(es_bench_result *b, es_error *err)
         {"without vision", false, {.vision_cache_bytes = -1}, false},
         {"without prefixes", false, {.no_prefix_cache = true}, false},
         {"without drafts", false, {.no_drafts = true}, false},
+        /* Of frames that repeat, the answer cache leaves the others nothing. */
+        {"no answers, no vision", false, {.no_answer_cache = true, .vision_cache_bytes = -1}, false},
+        {"no answers, no prefixes", false, {.no_answer_cache = true, .no_prefix_cache = true}, false},
         {"all, one at a time", true, {0}, false},
         {"no caches, one at a time", true, no_caches, false},
         {"disk too, first pass", false, {0}, true},

@@ -56,9 +56,9 @@ typedef struct es_bench_result {
 /* Interactive requests to an engine that describes frames; seconds. */
 typedef struct es_bench_busy {
     size_t frames, asks;
-    double idle, busy, worst;    /* to the first token: on an idle engine, median and worst on a busy one */
-    double layer;                /* of the tower, one frame */
-    double alone, together, own; /* the frames alone, the frames with the questions, the questions alone */
+    double idle, busy, worst;       /* to the first token: on an idle engine, median and worst on a busy one */
+    double layer;                   /* of the tower, one frame */
+    double alone[2], together, own; /* the frames alone, before and after; with the questions; the questions alone */
 } es_bench_busy;
 
 /* --- bench_busy.c --- */

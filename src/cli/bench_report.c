@@ -68,12 +68,12 @@ static void append_phases(es_str *out, const es_bench_result *b, const es_bench_
 
 static void append_curve(es_str *out, const es_bench_result *b)
 {
-    es_str_append_format(out, "  %-22s%9s%11s%11s%11s%13s%13s\n", "run", "frames", "seconds", "s/frame", "frames/s",
+    es_str_append_format(out, "  %-24s%9s%11s%11s%11s%13s%13s\n", "run", "frames", "seconds", "s/frame", "frames/s",
                          "tokens/s", "against 1st");
     for (size_t i = 0; i < b->run_count; i++) {
         const es_bench_run *r = &b->runs[i], *first = &b->runs[0];
         double rate = per((double)r->frames, r->seconds), base = per((double)first->frames, first->seconds);
-        es_str_append_format(out, "  %-22s", r->name);
+        es_str_append_format(out, "  %-24s", r->name);
         append_cell(out, 9, "%zu", r->frames);
         append_cell(out, 11, "%.2f", r->seconds);
         append_cell(out, 11, "%.3f", r->seconds / (double)r->frames);
@@ -86,11 +86,11 @@ static void append_curve(es_str *out, const es_bench_result *b)
 
 static void append_savings(es_str *out, const es_bench_result *b)
 {
-    es_str_append_format(out, "\n  %-22s%15s%15s%15s%15s%15s%15s\n", "run", "towers run", "pictures kept", "from disk",
+    es_str_append_format(out, "\n  %-24s%15s%15s%15s%15s%15s%15s\n", "run", "towers run", "pictures kept", "from disk",
                          "answers kept", "prefix tokens", "guesses right");
     for (size_t i = 0; i < b->run_count; i++) {
         const es_engine_stats *s = &b->runs[i].stats;
-        es_str_append_format(out, "  %-22s%15lld%15lld%15lld%15lld%15lld", b->runs[i].name,
+        es_str_append_format(out, "  %-24s%15lld%15lld%15lld%15lld%15lld", b->runs[i].name,
                              (long long)s->pictures_encoded, (long long)s->pictures_reused, (long long)s->pictures_read,
                              (long long)s->answers_reused, (long long)s->prefix_tokens_reused);
         append_cell(out, 15, "%lld of %lld", (long long)s->tokens_guessed_right, (long long)s->tokens_guessed);

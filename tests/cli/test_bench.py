@@ -46,7 +46,8 @@ class Bench(common.Case):
                             self.path("vision"), *frames)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         rows = {row["run"]: row for row in self.rows("c.csv")}
-        self.assertEqual(len(rows), 10)
+        self.assertEqual(len(rows), 12)
+        self.assertEqual(rows["no answers, no prefixes"]["prefix_tokens_reused"], "0")
         self.assertEqual(rows["no caches"]["towers_run"], "6")
         self.assertEqual(rows["all caches"]["towers_run"], "4")  # four different frames
         self.assertEqual(rows["all caches"]["answers_reused"], "2")
@@ -57,6 +58,16 @@ class Bench(common.Case):
         self.assertEqual(rows["disk too, second pass"]["towers_run"], "0")
         self.assertEqual(rows["disk too, second pass"]["pictures_read"], "4")
         self.assertEqual(rows["all, one at a time"]["at_once"], "1")
+
+    def test_a_busy_engine_and_both_of_its_limits(self):
+        result = self.bench("--size", "64x64", "--at-once", "4", "--busy")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        told = result.stdout[result.stdout.index("32 frames queued, 7 questions"):]
+        self.assertRegex(told, r"first token \d+ ms, at worst \d+ ms; on an idle engine \d+ ms, a layer of the tower \d+ ms\n")
+        self.assertRegex(told, r"allowed \(1\.5 x idle \+ a layer\): \d+ ms: (holds|does not hold)\n")
+        self.assertRegex(told, r"the frames took [0-9.]+ s; alone [0-9.]+ s before and [0-9.]+ s after\n")
+        self.assertRegex(told, r"allowed \(the time that the questions take alone\): [0-9.]+ s more, it was -?[0-9.]+ s: "
+                               r"(holds|does not hold|not to be told on so busy a machine)\n")
 
     def test_what_makes_no_sense_is_refused(self):
         self.one_line(self.bench("--at-once", "0"), 2, "--at-once")
