@@ -22,8 +22,8 @@ UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
 F32, F16, ALIGNMENT = 0, 1, 32
 
 
-class Numbers(dict):
-    """Keys of the file with the types that Ollama looks for."""
+class Keys(dict):
+    """What the file says of the model, each with the type that Ollama looks for."""
 
     def put(self, key, kind, value):
         self[key] = (kind, value)
@@ -86,8 +86,10 @@ def tensors_of(path, rows, moved):
     size, = struct.unpack("<Q", file[:8])
     body, out = memoryview(file)[8 + size:], []
     for name, tensor in json.loads(file[8:8 + size]).items():
-        if name == "__metadata__" or name == "lm_head.weight":
+        if name == "__metadata__":
             continue
+        if not name.startswith((TEXT, VISION)):
+            sys.exit(f"ollama_model.py: {name}: only a head that is tied to the embeddings is known here")
         if tensor["dtype"] != "BF16":
             sys.exit(f"ollama_model.py: {name} is {tensor['dtype']}, not BF16")
         numbers, shape, ours = floats_of(bytes(body[slice(*tensor["data_offsets"])])), tensor["shape"], name_of(name)
@@ -117,7 +119,7 @@ def tensors_of(path, rows, moved):
 def keys_of(model, tokens, types, merges):
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     images = json.loads((model / "preprocessor_config.json").read_text(encoding="utf-8"))
-    text, vision, keys = config["text_config"], config["vision_config"], Numbers()
+    text, vision, keys = config["text_config"], config["vision_config"], Keys()
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     keys.put("general.architecture", STRING, "qwen3vl")
     keys.put("general.file_type", UINT32, F16)
@@ -155,7 +157,7 @@ def main():
     model, out = map(pathlib.Path, sys.argv[1:3])
     normal, control, unused = 1, 3, 5
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
-    numbers = {word: number for word, number in tokenizer["model"]["vocab"].items()}
+    numbers = dict(tokenizer["model"]["vocab"])
     numbers.update((token["content"], token["id"]) for token in tokenizer["added_tokens"])
     special = {token["content"] for token in tokenizer["added_tokens"]}
     moved = {word: numbers[word] for word, number in BUILT_IN.items() if numbers[word] != number}
