@@ -270,7 +270,7 @@ static es_status bench(const es_bench_options *o, const es_settings *settings, e
     es_status status = es_find_model(es_settings_text(settings, ES_SETTING_MODEL), &dir, err);
     double start = es_now();
     if (status == ES_OK)
-        status = es_open_device(settings, &device, err);
+        status = es_open_device(settings, false, &device, err);
     if (status == ES_OK)
         status = es_model_open_kept(&model, device, dir, es_weight_folder(settings), err);
     b.seconds_open = es_now() - start;

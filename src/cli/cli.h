@@ -120,8 +120,8 @@ es_status es_find_model(const char *name, char **dir, es_error *err);
  * each other. */
 es_status es_device_name(const es_settings *settings, const char *backend, const char **name, es_error *err);
 /* The device of the settings, with its instruction set, threads and precision. Says on stderr when auto had to give up
- * MLX. */
-es_status es_open_device(const es_settings *settings, es_device **device, es_error *err);
+ * MLX; `again`: auto gives it up, for it failed at its work. */
+es_status es_open_device(const es_settings *settings, bool again, es_device **device, es_error *err);
 /* The settings as the public library takes them. `model` and the settings must outlive what is filled. */
 void es_fill_options(const es_settings *settings, const char *model, escriba_options *options);
 /* Where ready weights are kept, as escriba_options says it. */

@@ -109,7 +109,7 @@ static void find(findings *f, const es_settings *settings)
     f->cores = es_cpu_count();
     find_memory(f);
     find_libraries(f);
-    if (es_open_device(settings, &device, &f->device_error) == ES_OK) {
+    if (es_open_device(settings, false, &device, &f->device_error) == ES_OK) {
         snprintf(f->device, sizeof f->device, "%s", device->detail);
         es_device_free(device);
     }

@@ -31,7 +31,7 @@ es_status es_device_name(const es_settings *s, const char *backend, const char *
     return ES_OK;
 }
 
-es_status es_open_device(const es_settings *settings, es_device **device, es_error *err)
+es_status es_open_device(const es_settings *settings, bool again, es_device **device, es_error *err)
 {
     const char *name = es_settings_text(settings, ES_SETTING_ISA);
     es_cpu_options options = {.threads = (size_t)es_settings_int(settings, ES_SETTING_THREADS),
@@ -42,6 +42,10 @@ es_status es_open_device(const es_settings *settings, es_device **device, es_err
     const char *device_name;
     char note[640];
     ES_TRY(es_device_name(settings, es_settings_text(settings, ES_SETTING_BACKEND), &device_name, err));
+    if (again && strcmp(device_name, "auto") == 0) {
+        es_complain("MLX failed at its work: the cpu computes from now on");
+        device_name = "cpu";
+    }
     es_status status = es_device_open(device, device_name, &options, note, err);
     if (note[0] != '\0')
         es_complain("%s", note);

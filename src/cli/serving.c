@@ -8,9 +8,9 @@
 
 #include "base/mem.h"
 
-static es_status open_device(void *context, es_device **device, es_error *err)
+static es_status open_device(void *context, bool again, es_device **device, es_error *err)
 {
-    return es_open_device(context, device, err);
+    return es_open_device(context, again, device, err);
 }
 
 static void on_note(void *context, const char *line)

@@ -328,7 +328,7 @@ static es_status trace(const trace_options *o, const es_settings *settings, es_s
     es_conversation talk = {0};
     char *dir = NULL;
     ES_TRY(es_find_model(o->model, &dir, err));
-    es_status status = es_open_device(settings, &device, err);
+    es_status status = es_open_device(settings, false, &device, err);
     if (status == ES_OK && o->floats && !es_device_is_mlx(device))
         es_cpu_in_floats(device);
     else if (status == ES_OK && o->floats)

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "base/waiting.h"
+#include "compute/open.h"
 #include "serve/choice.h"
 #include "serve/forms.h"
 
@@ -51,6 +52,7 @@ struct es_worker {
     int overtaken; /* as in es_line */
     /* only the worker's thread touches what follows */
     es_device *device;
+    bool device_failed; /* one did, at its work */
     es_model *model;
     es_engine *engine;
     es_forms forms;
@@ -142,6 +144,14 @@ static void unload(es_worker *w)
     pthread_mutex_unlock(&w->lock);
 }
 
+static es_status open_all(es_worker *w, const char *dir, es_error *err)
+{
+    ES_TRY(w->options.open_device(w->options.context, w->device_failed, &w->device, err));
+    ES_TRY(es_model_open_kept(&w->model, w->device, dir, w->options.weight_cache, err));
+    ES_TRY(es_engine_create(&w->engine, w->model, &w->options.engine, err));
+    return es_forms_open(&w->forms, w->model->tokenizer, w->model->config.text.vocab, err);
+}
+
 static es_status load(es_worker *w, const char *dir, es_error *err)
 {
     int64_t before = resident_bytes();
@@ -149,13 +159,12 @@ static es_status load(es_worker *w, const char *dir, es_error *err)
     pthread_mutex_lock(&w->lock);
     w->status.loading = true;
     pthread_mutex_unlock(&w->lock);
-    es_status status = w->options.open_device(w->options.context, &w->device, err);
-    if (status == ES_OK)
-        status = es_model_open_kept(&w->model, w->device, dir, w->options.weight_cache, err);
-    if (status == ES_OK)
-        status = es_engine_create(&w->engine, w->model, &w->options.engine, err);
-    if (status == ES_OK)
-        status = es_forms_open(&w->forms, w->model->tokenizer, w->model->config.text.vocab, err);
+    es_status status = open_all(w, dir, err);
+    if (status != ES_OK && w->device != NULL && es_device_is_mlx(w->device) && !w->device_failed) {
+        w->device_failed = true; /* a GPU too small for the model, say */
+        unload(w);
+        status = open_all(w, dir, err);
+    }
     pthread_mutex_lock(&w->lock);
     w->status.loading = false;
     if (status == ES_OK) {
@@ -502,8 +511,9 @@ static void step(es_worker *w)
     bool idle;
     es_status status = es_engine_step(w->engine, &cancel, &idle, &err);
     if (status != ES_OK && status != ES_ERR_CANCELLED) {
+        w->device_failed = w->device_failed || w->device->lost;
         fail_all(w, &err);
-        unload(w); /* a device that failed is opened anew */
+        unload(w); /* a device that failed is opened anew, or another */
         return;
     }
     es_engine_stats stats;

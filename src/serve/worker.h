@@ -9,7 +9,8 @@ typedef struct es_worker es_worker;
 
 typedef struct es_worker_options {
     es_engine_options engine; /* the policy is set to latency */
-    es_status (*open_device)(void *context, es_device **device, es_error *err);
+    /* `again`: the last one failed at its work, and another will do better if there is one. */
+    es_status (*open_device)(void *context, bool again, es_device **device, es_error *err);
     void *context;
     const char *weight_cache; /* folder of ready weights, as es_model_open_kept takes it; outlives the worker */
     int32_t queue;            /* tickets that may wait; 0: 64 */

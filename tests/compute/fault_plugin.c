@@ -99,6 +99,7 @@ static es_status create(es_device **device, const es_mlx_options *options, es_er
     (*device)->ops = &ops;
     (*device)->name = "mlx";
     (*device)->layout[0] = '\0';
+    (*device)->keeps_pictures = true;
     return ES_OK;
 }
 

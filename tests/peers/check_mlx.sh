@@ -35,6 +35,9 @@ if [ "${1:-}" = bench ]; then
     blas=$(find /usr/lib /usr/local/lib -name 'libopenblas.so.0' 2> /dev/null | head -1)
     device=mlx-cpu
     "$build/src/cli/escriba" doctor --json | grep -q '"gpu": true' && device=mlx-gpu
-    exec bench/mlx.py "$build" bench/results --python "$python" --device "$device" ${blas:+--preload "$blas"}
+    bench/mlx.py "$build" bench/results --python "$python" --device "$device"
+    [ "$device" = mlx-cpu ] && [ -n "$blas" ] || exit 0
+    echo "The same with OpenBLAS in place of the wheel's plain BLAS, in both:"
+    exec bench/mlx.py "$build" bench/results --python "$python" --device "$device" --preload "$blas" --name mlx-openblas
 fi
 exec meson test -C "$build" --no-rebuild --print-errorlogs --suite mlx
