@@ -98,8 +98,9 @@ INLINE void group_rows(const es_dot *d, size_t g, const uint8_t *w, const int16_
     }
 }
 
-static void multiply(const es_dot *d)
+static void multiply(const es_dot *given)
 {
+    const es_dot own = *given, *d = &own; /* which no store can change: else all is read again after each */
     int16_t wide[ES_DOT_GROUP * ES_DOT_ROWS];
     size_t block = es_dot_block_bytes(d->group, d->bits, d->bf16);
     if (!d->add)

@@ -86,8 +86,13 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
             c[i][j] = start(d, i * ES_DOT_COLS + 16 * j, !d->add);
     const uint8_t *w = d->panel;
     const int8_t *a = d->a;
-    const size_t pairs = d->group / 8, next = 4 * d->stride, width = d->bf16 ? 2 : 4;
-    for (size_t g = 0; g < groups; g++) {
+    const size_t pairs = d->group / 8, stride = d->stride, next = 4 * stride;
+    /* Variables of their own, which no store can change: what d points at would be read again after each. */
+    const float *row_scale = d->scale, *row_sum = d->sum; /* of the group at hand */
+    const bool bf16 = d->bf16, add = d->add;
+    const size_t width = bf16 ? 2 : 4;
+    float *to = d->c;
+    for (size_t g = 0; g < groups; g++, row_scale += stride, row_sum += stride) {
         __m512i sums[ES_DOT_ROWS][2], others[ES_DOT_ROWS][2];
 #pragma GCC unroll 12
         for (size_t i = 0; i < rows; i++)
@@ -97,20 +102,22 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
             w += pair;
             a += 2 * next;
         }
-        __m512 scale[2] = {load_scales(w, 0, d->bf16), load_scales(w, 16, d->bf16)};
-        __m512 bias[2] = {load_scales(w, 32, d->bf16), load_scales(w, 48, d->bf16)};
+        __m512 scale[2] = {load_scales(w, 0, bf16), load_scales(w, 16, bf16)};
+        __m512 bias[2] = {load_scales(w, 32, bf16), load_scales(w, 48, bf16)};
         w += 2 * ES_DOT_COLS * width;
 #pragma GCC unroll 12
         for (size_t i = 0; i < rows; i++) {
-            __m512 sum = _mm512_set1_ps(d->sum[g * d->stride + i]), s = _mm512_set1_ps(d->scale[g * d->stride + i]);
+            __m512 sum = _mm512_set1_ps(row_sum[i]), s = _mm512_set1_ps(row_scale[i]);
 #pragma GCC unroll 2
             for (size_t j = 0; j < 2; j++) {
                 __m512i dot = rows <= FEW ? _mm512_add_epi32(sums[i][j], others[i][j]) : sums[i][j];
-                size_t at = i * ES_DOT_COLS + 16 * j;
+                float *at = to + i * ES_DOT_COLS + 16 * j;
                 if (held)
                     c[i][j] = fold(c[i][j], dot, scale[j], bias[j], sum, s);
+                else if (g == 0 && !add)
+                    _mm512_storeu_ps(at, fold(_mm512_setzero_ps(), dot, scale[j], bias[j], sum, s));
                 else
-                    _mm512_storeu_ps(d->c + at, fold(start(d, at, g == 0 && !d->add), dot, scale[j], bias[j], sum, s));
+                    _mm512_storeu_ps(at, fold(_mm512_loadu_ps(at), dot, scale[j], bias[j], sum, s));
             }
         }
     }

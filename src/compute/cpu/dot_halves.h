@@ -14,8 +14,9 @@
 
 _Static_assert(2 * PART == ES_DOT_ROWS, "two parts make a tile");
 
-INLINE void part(const es_dot *d, size_t row, const size_t rows, const size_t bits)
+INLINE void part(const es_dot *given, size_t row, const size_t rows, const size_t bits)
 {
+    const es_dot own = *given, *d = &own; /* which no store can change: else all is read again after each */
     size_t block = es_dot_block_bytes(d->group, bits, d->bf16);
     for (size_t g = 0; g < d->groups; g++) {
         group_half(d, g, d->panel + g * block, row, 0, rows, bits);
