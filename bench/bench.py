@@ -7,6 +7,7 @@ Parts, each a few minutes at most by itself; none named: all.
 
     kernels    products and attention beside the peak of their instruction
     2b         the 2B architecture, full frames of two sizes, 1 and 8 at once: each phase beside the machine's peak
+    decode     tokens of one sequence beside what memory gives, and of 8 together
     curve      the same, small frames, 1 to 32 at once
     start      from the start of the process to the first token of a short prompt
     memory     peak memory of the 2B one with 8 frames
@@ -22,6 +23,7 @@ The parts with the 2B architecture write a random checkpoint of its published si
 printed is also kept in RESULTS_DIR, as text, CSV and SVG. Python 3 standard library only.
 """
 
+import csv
 import json
 import pathlib
 import re
@@ -96,6 +98,19 @@ class Bench:
         for size in SIZES:
             self.bench(f"2b-{size}", "--model", self.model_2b(), "--size", size, "--at-once", "1,8", "--csv",
                        self.results / f"2b-{size}.csv")
+
+    def decode(self):
+        table = self.results / "decode.csv"
+        self.bench("decode", "--model", self.model_2b(), "--size", "384x224", "--at-once", "1,8", "--tokens", "96", "--csv",
+                   table)
+        with open(table, encoding="utf-8") as file:
+            one, eight = csv.DictReader(file)
+        share = float(one["decode_bytes_per_s"]) / float(one["peak_read"])
+        rates = [int(run["frames"]) * int(run["tokens"]) / float(run["decode_s"]) for run in (one, eight)]
+        self.say("decode", f"decode of one sequence: {100 * share:.0f} % of reading its weights, keys and values; 80 % is "
+                           f"asked for: {'holds' if share >= 0.8 else 'does not hold'}")
+        self.say("decode", f"8 sequences together: {rates[1]:.1f} tokens/s, {rates[1] / rates[0]:.1f} times one's "
+                           f"{rates[0]:.1f}; 4 times is asked for: {'holds' if rates[1] >= 4 * rates[0] else 'does not hold'}")
 
     def curve(self):
         self.bench("curve", "--model", self.model_2b(), "--size", "384x224", "--at-once", CURVE, "--csv",
@@ -210,7 +225,7 @@ class Bench:
                          f"{'holds' if growth <= 0.05 else 'does not hold'}")
 
 
-PARTS = {"kernels": Bench.kernels, "2b": Bench.part_2b, "curve": Bench.curve, "start": Bench.start, "memory": Bench.memory,
+PARTS = {"kernels": Bench.kernels, "2b": Bench.part_2b, "decode": Bench.decode, "curve": Bench.curve, "start": Bench.start, "memory": Bench.memory,
          "drift": Bench.drift, "busy": Bench.busy, "same": Bench.same, "flat": Bench.flat, "box": Bench.box,
          "sequence": Bench.sequence, "session": Bench.session}
 
