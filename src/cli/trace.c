@@ -156,7 +156,7 @@ static es_status add_pixels(recorder *r, const es_conversation *talk, es_error *
         return es_fail_memory(err, "the pixels", (size_t)(rows * dim) * sizeof *all);
     for (size_t i = 0; i < talk->picture_count; i++) {
         const es_patches *p = &talk->pictures[i];
-        memcpy(all + at * dim, p->data, (size_t)(p->count * dim) * sizeof *all);
+        es_patches_floats(p, 0, p->count, all + at * dim);
         at += p->count;
     }
     es_status status = es_tensors_out_add(r->out, "pixel_values", ES_F32, (int64_t[]){rows, dim}, 2, all, err);

@@ -237,6 +237,15 @@ static es_status enter_lane(es_engine *e, es_lane *lane, es_sequence *s, es_erro
     return ES_OK;
 }
 
+/* Whether anyone who is here will need the tower. */
+static bool tower_wanted(const es_engine *e)
+{
+    for (const es_sequence *s = e->first; s != NULL; s = s->next)
+        if (s->stage == ES_STAGE_VISION || (s->stage == ES_STAGE_QUEUED && s->prompt.grid_count > 0))
+            return true;
+    return false;
+}
+
 static es_status advance_lane(es_engine *e, es_lane *lane, es_error *err)
 {
     es_sequence *s = lane->sequence;
@@ -261,6 +270,8 @@ static es_status advance_lane(es_engine *e, es_lane *lane, es_error *err)
     if (s->request.watch == NULL)
         es_disk_keep(e, picture);
     es_sequence_see(s, picture);
+    if (!tower_wanted(e)) /* its scratch would stand beside the keys and values of all */
+        es_vision_scratch_free(&lane->scratch, e->model->device);
     return ES_OK;
 }
 

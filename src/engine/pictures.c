@@ -99,5 +99,6 @@ es_hash es_picture_hash(es_hash key, const es_patches *patches)
 {
     const int32_t grid[2] = {patches->grid_h, patches->grid_w};
     es_hash hash = es_hash_bytes(key, grid, sizeof grid);
-    return es_hash_bytes(hash, patches->data, (size_t)(patches->count * patches->dim) * sizeof *patches->data);
+    hash = es_hash_bytes(hash, patches->levels, sizeof patches->levels);
+    return es_hash_bytes(hash, patches->data, (size_t)patches->count * 3 * (size_t)patches->area);
 }

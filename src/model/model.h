@@ -117,18 +117,16 @@ typedef struct es_text_batch {
 
 /* Scratch tensors of the decoder; zero-initialise. */
 typedef struct es_text_scratch {
-    es_tensor *x, *norm;     /* [rows, hidden] */
-    es_tensor *q, *attended; /* [rows, heads * head_dim] */
-    es_tensor *k, *v;        /* [rows, kv_heads * head_dim] */
-    es_tensor *gate, *up;    /* [rows, intermediate] */
-    es_tensor *table;        /* [rows, head_dim] */
-    es_tensor *visual;       /* [rows, hidden] */
-    es_tensor *picked;       /* [logit rows, hidden] */
-    es_tensor *logits;       /* [logit rows, vocab] */
-    float *host;             /* [rows, head_dim] */
-    int32_t *rows;           /* [rows] */
-    int64_t capacity;        /* rows */
-    int64_t logit_capacity;  /* rows of logits */
+    es_tensor *x, *norm;    /* [rows, hidden] */
+    es_tensor *k, *v;       /* [rows, kv_heads * head_dim] */
+    es_tensor *gate, *up;   /* [rows, intermediate], or [rows, heads * head_dim]: what was attended, and queries */
+    es_tensor *table;       /* [rows, head_dim] */
+    es_tensor *picked;      /* [logit rows, hidden] */
+    es_tensor *logits;      /* [logit rows, vocab] */
+    float *host;            /* [rows, head_dim] */
+    int32_t *rows;          /* [rows] */
+    int64_t capacity;       /* rows */
+    int64_t logit_capacity; /* rows of logits */
 } es_text_scratch;
 void es_text_scratch_free(es_text_scratch *scratch, es_device *device);
 /* Makes room for batches of so many rows and rows of logits, so that none has to. */

@@ -158,23 +158,19 @@ es_status es_smart_resize(const es_preprocess *config, int32_t width, int32_t he
     return ES_OK;
 }
 
-/* One block's merge x merge patches from the picture's pixel (x0, y0); out: [merge^2, channel, time, y, x]. */
-static float *write_block(float *out, const es_preprocess *config, const es_image *image, size_t x0, size_t y0,
-                          float levels[3][256])
+/* One block's merge x merge patches from the picture's pixel (x0, y0); out: [merge^2, channel, y, x]. */
+static uint8_t *write_block(uint8_t *out, const es_preprocess *config, const es_image *image, size_t x0, size_t y0)
 {
     const size_t patch = (size_t)config->patch_size, merge = (size_t)config->merge_size;
-    const size_t area = patch * patch, stride = (size_t)image->width * 3;
+    const size_t stride = (size_t)image->width * 3;
     for (size_t p = 0; p < merge * merge; p++) {
         const uint8_t *corner = image->rgb + (y0 + p / merge * patch) * stride + (x0 + p % merge * patch) * 3;
         for (size_t c = 0; c < 3; c++) {
-            const float *slice = out;
             for (size_t y = 0; y < patch; y++) {
                 const uint8_t *row = corner + y * stride + c;
                 for (size_t x = 0; x < patch; x++)
-                    *out++ = levels[c][row[3 * x]];
+                    *out++ = row[3 * x];
             }
-            for (int32_t t = 1; t < config->temporal_patch_size; t++, out += area)
-                memcpy(out, slice, area * sizeof *out);
         }
     }
     return out;
@@ -187,22 +183,36 @@ static es_status make_patches(const es_preprocess *config, const es_image *image
     patches->grid_w = image->width / config->patch_size;
     patches->grid_h = image->height / config->patch_size;
     patches->count = (int64_t)patches->grid_w * patches->grid_h;
-    patches->dim = (int64_t)config->temporal_patch_size * 3 * config->patch_size * config->patch_size;
-    patches->data = es_calloc((size_t)patches->count, (size_t)patches->dim * sizeof(float));
+    patches->slices = config->temporal_patch_size;
+    patches->area = config->patch_size * config->patch_size;
+    patches->dim = (int64_t)3 * patches->slices * patches->area;
+    patches->data = es_calloc((size_t)patches->count, 3 * (size_t)patches->area);
     if (patches->data == NULL)
-        return es_fail_memory(err, "a picture's patches", (size_t)(patches->count * patches->dim) * sizeof(float));
+        return es_fail_memory(err, "a picture's patches", (size_t)patches->count * 3 * (size_t)patches->area);
     /* Rescaling is folded into mean and std, in float32, as the reference does: one value for each of 256 levels. */
-    float levels[3][256];
     for (size_t c = 0; c < 3; c++) {
         const float mean = config->mean[c] * 255.0f, std = config->std[c] * 255.0f;
         for (size_t v = 0; v < 256; v++)
-            levels[c][v] = ((float)v - mean) / std;
+            patches->levels[c][v] = ((float)v - mean) / std;
     }
-    float *out = patches->data;
+    uint8_t *out = patches->data;
     for (size_t y = 0; y < (size_t)image->height; y += block)
         for (size_t x = 0; x < (size_t)image->width; x += block)
-            out = write_block(out, config, image, x, y, levels);
+            out = write_block(out, config, image, x, y);
     return ES_OK;
+}
+
+void es_patches_floats(const es_patches *patches, int64_t first, int64_t n, float *out)
+{
+    const size_t area = (size_t)patches->area;
+    const uint8_t *from = patches->data + (size_t)first * 3 * area;
+    for (size_t plane = 0; plane < 3 * (size_t)n; plane++, from += area) {
+        const float *levels = patches->levels[plane % 3], *slice = out;
+        for (size_t i = 0; i < area; i++)
+            *out++ = levels[from[i]];
+        for (int32_t t = 1; t < patches->slices; t++, out += area)
+            memcpy(out, slice, area * sizeof *out);
+    }
 }
 
 es_status es_preprocess_image(const es_preprocess *config, const es_image *image, es_patches *patches, es_error *err)

@@ -19,8 +19,10 @@ typedef struct es_preprocess {
 typedef struct es_patches {
     int32_t grid_h, grid_w; /* patches; both multiples of merge_size */
     int64_t count;          /* grid_h * grid_w */
-    int64_t dim;            /* 3 * temporal_patch_size * patch_size^2 */
-    float *data;            /* [count, dim], inner order channel, time, y, x; owned; es_patches_free */
+    int64_t dim;            /* 3 * slices * area */
+    int32_t slices, area;   /* temporal_patch_size, patch_size^2 */
+    uint8_t *data;          /* [count, 3, area], channel, y, x: the same in all slices; owned; es_patches_free */
+    float levels[3][256];   /* what each byte of a channel stands for */
 } es_patches;
 
 /* Reads the image_processor of DIR/processor_config.json, else DIR/preprocessor_config.json, as the reference does.
@@ -36,6 +38,8 @@ es_status es_smart_resize(const es_preprocess *config, int32_t width, int32_t he
 es_status es_resize_bicubic(es_image *dst, const es_image *src, int32_t width, int32_t height, es_error *err);
 
 es_status es_preprocess_image(const es_preprocess *config, const es_image *image, es_patches *patches, es_error *err);
+/* The numbers that the tower takes: patches [first, first + n) to out [n, dim], inner order channel, slice, y, x. */
+void es_patches_floats(const es_patches *patches, int64_t first, int64_t n, float *out);
 void es_patches_free(es_patches *patches);
 
 #endif

@@ -8,8 +8,7 @@
 
 void es_text_scratch_free(es_text_scratch *s, es_device *device)
 {
-    es_tensor *all[] = {s->x,    s->norm, s->q,     s->attended, s->k,      s->v,
-                        s->gate, s->up,   s->table, s->visual,   s->picked, s->logits};
+    es_tensor *all[] = {s->x, s->norm, s->k, s->v, s->gate, s->up, s->table, s->picked, s->logits};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         es_tensor_free(device, all[i]);
     free(s->host);
@@ -22,19 +21,12 @@ static es_status reserve_rows(es_text_scratch *s, const es_model *model, int64_t
     const es_text_config *c = &model->config.text;
     es_device *d = model->device;
     int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    int64_t wide = c->intermediate > q ? c->intermediate : q;
     struct {
         es_tensor **tensor;
         int64_t cols;
-    } wanted[] = {{&s->x, c->hidden},
-                  {&s->norm, c->hidden},
-                  {&s->q, q},
-                  {&s->attended, q},
-                  {&s->k, kv},
-                  {&s->v, kv},
-                  {&s->gate, c->intermediate},
-                  {&s->up, c->intermediate},
-                  {&s->table, c->head_dim},
-                  {&s->visual, c->hidden}};
+    } wanted[] = {{&s->x, c->hidden}, {&s->norm, c->hidden},   {&s->k, kv}, {&s->v, kv}, {&s->gate, wide},
+                  {&s->up, wide},     {&s->table, c->head_dim}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         ES_TRY(es_tensor_create(d, wanted[i].tensor, n, wanted[i].cols, err));
     s->host = es_calloc((size_t)n, (size_t)c->head_dim * sizeof *s->host);
@@ -82,8 +74,9 @@ static void place_visual(const es_model *model, es_text_scratch *s, const es_tex
             es_op_scatter(d, s->x, o->rows[level], v->token, s->rows, n, level > 0);
             continue;
         }
-        es_op_write(d, s->visual, o->data + ((int64_t)level * o->tokens + v->token) * o->dim, n);
-        es_op_scatter(d, s->x, s->visual, 0, s->rows, n, level > 0);
+        es_op_write(d, s->norm, o->data + ((int64_t)level * o->tokens + v->token) * o->dim,
+                    n); /* free between layers */
+        es_op_scatter(d, s->x, s->norm, 0, s->rows, n, level > 0);
     }
 }
 
@@ -99,16 +92,16 @@ static void layer_forward(const es_model *model, int32_t index, es_text_scratch 
     const es_text_layer *layer = &model->weights.layers[index];
     es_device *d = model->device;
     es_op_norm_rms(d, s->norm, s->x, layer->input_norm, c->rms_eps);
-    linear(d, s->q, s->norm, &layer->q, NULL);
+    linear(d, s->up, s->norm, &layer->q, NULL); /* the MLP's tensors serve attention, too */
     linear(d, s->k, s->norm, &layer->k, NULL);
     linear(d, s->v, s->norm, &layer->v, NULL);
-    es_op_norm_rms(d, s->q, s->q, layer->q_norm, c->rms_eps); /* each head by itself */
+    es_op_norm_rms(d, s->up, s->up, layer->q_norm, c->rms_eps); /* each head by itself */
     es_op_norm_rms(d, s->k, s->k, layer->k_norm, c->rms_eps);
-    es_op_rope(d, s->q, 0, c->heads, c->head_dim, s->table);
+    es_op_rope(d, s->up, 0, c->heads, c->head_dim, s->table);
     es_op_rope(d, s->k, 0, c->kv_heads, c->head_dim, s->table);
     es_op_kv_write(d, kv, index, s->k, s->v, batch->sequences, batch->sequence_count);
-    es_op_attend_paged(d, s->attended, s->q, kv, index, c->heads, batch->sequences, batch->sequence_count);
-    linear(d, s->x, s->attended, &layer->o, s->x);
+    es_op_attend_paged(d, s->gate, s->up, kv, index, c->heads, batch->sequences, batch->sequence_count);
+    linear(d, s->x, s->gate, &layer->o, s->x);
     es_op_norm_rms(d, s->norm, s->x, layer->post_norm, c->rms_eps);
     linear(d, s->gate, s->norm, &layer->gate, NULL);
     linear(d, s->up, s->norm, &layer->up, NULL);

@@ -219,9 +219,14 @@ es_status es_vision_begin(const es_model *model, es_vision_scratch *s, const es_
                        patches->grid_h, patches->grid_w);
     ES_TRY(reserve(s, model, patches->count, err));
     ES_TRY(prepare_grid(s, model, patches->grid_h, patches->grid_w, err));
-    ES_TRY(create_output(model, patches, &run->output, err));
+    float *numbers = es_calloc((size_t)patches->count, (size_t)patches->dim * sizeof *numbers);
+    if (numbers == NULL)
+        return es_fail_memory(err, "a picture's patches", (size_t)(patches->count * patches->dim) * sizeof *numbers);
+    es_patches_floats(patches, 0, patches->count, numbers);
     es_op_reshape(d, s->mid, patches->count, patches->dim);
-    es_op_write(d, s->mid, patches->data, patches->count);
+    es_op_write(d, s->mid, numbers, patches->count);
+    free(numbers);
+    ES_TRY(create_output(model, patches, &run->output, err));
     linear(d, s->x, s->mid, &model->weights.patch, ES_ACT_NONE, NULL);
     es_watch_see(watch, d, s->x, "vision.patch_embed");
     es_op_add(d, s->x, s->positions);

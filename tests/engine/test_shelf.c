@@ -504,13 +504,13 @@ static void what_is_not_ours_stays(void **state)
 static void make_pictures(const world *w, es_patches pictures[MANY])
 {
     const es_patches *p = &w->prompts[w->seeing].pictures[0];
-    size_t n = (size_t)(p->count * p->dim);
+    size_t n = (size_t)p->count * 3 * (size_t)p->area;
     for (size_t i = 0; i < MANY; i++) {
         pictures[i] = *p;
-        pictures[i].data = calloc(n, sizeof(float));
+        pictures[i].data = malloc(n);
         assert_non_null(pictures[i].data);
-        memcpy(pictures[i].data, p->data, n * sizeof(float));
-        pictures[i].data[i] += 0.5f;
+        memcpy(pictures[i].data, p->data, n);
+        pictures[i].data[i] ^= 64;
     }
 }
 

@@ -36,8 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     status = es_preprocess_image(&config, &image, &patches, &err);
     if (status == ES_OK) {
         must(patches.grid_h >= 2 && patches.grid_w >= 2 && patches.count == (int64_t)patches.grid_h * patches.grid_w);
-        for (int64_t i = 0; i < patches.count * patches.dim; i++)
-            must(patches.data[i] >= -1 && patches.data[i] <= 1);
+        float patch[3 * 2 * 16 * 16];
+        for (int64_t i = 0; i < patches.count; i++) {
+            es_patches_floats(&patches, i, 1, patch);
+            for (size_t j = 0; j < sizeof patch / sizeof *patch; j++)
+                must(patch[j] >= -1 && patch[j] <= 1);
+        }
     } else {
         must(status == ES_ERR_LIMIT && patches.data == NULL);
     }

@@ -90,12 +90,16 @@ static void compare_pixels(const fixture *f, size_t p)
     assert_int_equal(f->pictures[p].grid_h, grid[0]);
     assert_int_equal(f->pictures[p].grid_w, grid[1]);
     assert_int_equal(f->pictures[p].dim, dim);
+    float *patch = malloc((size_t)dim * sizeof *patch);
+    assert_non_null(patch);
     for (int64_t i = 0; i < n; i++) {
         double max, relative;
-        differ(f->pictures[p].data + rows[i] * dim, expected + i * dim, dim, &max, &relative);
+        es_patches_floats(&f->pictures[p], rows[i], 1, patch);
+        differ(patch, expected + i * dim, dim, &max, &relative);
         if (max > 1e-6)
             fail_msg("picture %zu, patch %d: pixels differ by %g", p, rows[i], max);
     }
+    free(patch);
     free(grid);
     free(rows);
     free(expected);
