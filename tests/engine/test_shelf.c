@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../remove_tree.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "engine/engine.h"
@@ -198,24 +199,6 @@ static es_engine_stats ask_one(world *w)
     return stats;
 }
 
-static void remove_all(const char *path)
-{
-    es_names names;
-    es_error err = {0};
-    if (!es_dir_exists(path)) {
-        unlink(path);
-        return;
-    }
-    must(es_dir_list(path, &names, &err), &err);
-    for (size_t i = 0; i < names.count; i++) {
-        char *below = es_path_join(path, names.items[i]);
-        remove_all(below);
-        free(below);
-    }
-    es_names_free(&names);
-    rmdir(path);
-}
-
 /* A new folder for every test, with nothing in it. */
 static int begin_test(void **state)
 {
@@ -231,7 +214,7 @@ static int begin_test(void **state)
 static int end_test(void **state)
 {
     world *w = *state;
-    remove_all(w->folder);
+    remove_tree(w->folder);
     return 0;
 }
 
@@ -548,7 +531,7 @@ static void the_limit_holds_and_the_oldest_goes(void **state)
     for (size_t i = 0; i < MANY; i++)
         free(pictures[i].data);
     /* A limit below a single picture keeps none, and says nothing. */
-    remove_all(w->dir);
+    remove_tree(w->dir);
     ask_all(w, w->dir, st.st_size - 1 > 300 ? 300 : st.st_size - 1);
     assert_int_equal(pictures_in(w), 0);
     assert_int_equal(w->note_count, 0);

@@ -195,23 +195,6 @@ es_status fixture_pull(const fixture *f, const char *name, const es_pull_options
     return status;
 }
 
-void remove_tree(const char *path)
-{
-    struct stat st;
-    es_names names;
-    if (lstat(path, &st) != 0)
-        return;
-    if (S_ISDIR(st.st_mode) && es_dir_list(path, &names, NULL) == ES_OK) {
-        for (size_t i = 0; i < names.count; i++) {
-            char *below = es_path_join(path, names.items[i]);
-            remove_tree(below);
-            free(below);
-        }
-        es_names_free(&names);
-    }
-    remove(path);
-}
-
 void write_text(const char *path, const char *text)
 {
     char dir[1024];

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "../remove_tree.h"
 #include "hub/pull.h"
 
 #define COMMIT "1111111111111111111111111111111111111111"
@@ -42,7 +43,6 @@ es_pull_options fixture_options(const fixture *f);
 /* Pulls into the fixture's cache; *message gets the error's line ("" when fine), 512 bytes. */
 es_status fixture_pull(const fixture *f, const char *name, const es_pull_options *options, char *dir, char *message);
 
-void remove_tree(const char *path);
 void write_text(const char *path, const char *text); /* makes the folders it needs */
 long file_size(const char *path);                    /* -1: not there */
 /* The path of Tiny-VL's weights in the cache, whole or growing. */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../remove_tree.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "fixture.h"
@@ -60,27 +61,9 @@ static void place_open(place *p)
     es_names_free(&names);
 }
 
-static void remove_all(const char *path)
-{
-    es_error err = {0};
-    es_names names = {0};
-    if (!es_dir_exists(path)) {
-        unlink(path);
-        return;
-    }
-    must(es_dir_list(path, &names, &err), &err);
-    for (size_t i = 0; i < names.count; i++) {
-        char *below = es_path_join(path, names.items[i]);
-        remove_all(below);
-        free(below);
-    }
-    es_names_free(&names);
-    rmdir(path);
-}
-
 static void place_close(place *p)
 {
-    remove_all(p->folder);
+    remove_tree(p->folder);
     fixture_close(&p->f);
 }
 
