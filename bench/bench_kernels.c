@@ -20,7 +20,7 @@ static const struct {
     es_peak_fn fma, dot4, dot8;
 } tables[] = {
     {"avx2", ES_ISA_AVX2, es_peak_fma_avx2, es_peak_dot_avx2, es_peak_wide_avx2},
-    {"avxvnni", ES_ISA_AVX2, es_peak_fma_avx2, es_peak_dot_avxvnni, es_peak_dot_avxvnni},
+    {"avxvnni", ES_ISA_AVXVNNI, es_peak_fma_avx2, es_peak_dot_avxvnni, es_peak_dot_avxvnni},
     {"avx512vnni", ES_ISA_AVX512, es_peak_fma_avx512, es_peak_dot_avx512, es_peak_dot_avx512},
 };
 #elif defined(__aarch64__)
@@ -77,22 +77,12 @@ typedef struct product {
     uint8_t *wide; /* a depth of blocks, unpacked */
 } product;
 
-/* The kernels of that name in the device's place of its own choice: avx2 also where avxvnni is there. */
-static void use_table(es_device *device, const char *name)
-{
-    es_dot_kernels k;
-    for (size_t i = 0; es_dot_table(&k, i); i++)
-        if (strcmp(k.name, name) == 0)
-            ((es_cpu *)device)->dot = k;
-}
-
 static void product_make(product *p, size_t n, size_t in, size_t out, size_t t, es_precision precision)
 {
     es_error err = {0};
     es_cpu_options options = {.threads = 1, .isa_given = true, .isa = tables[t].isa, .precision = precision};
     *p = (product){.n = n, .in = in, .out = out};
     must(es_cpu_device_create(&p->device, &options, &err), &err);
-    use_table(p->device, tables[t].name);
     float *x = need(n * in * sizeof *x), *w = need(in * out * sizeof *w);
     fill(x, n * in);
     fill(w, in * out);
@@ -260,7 +250,6 @@ static void bench_attention(size_t t, es_precision precision, int repeats)
     es_tensor *qkv, *y;
     es_cpu_options options = {.threads = 1, .isa_given = true, .isa = tables[t].isa, .precision = precision};
     must(es_cpu_device_create(&d, &options, &err), &err);
-    use_table(d, tables[t].name);
     must(es_tensor_create(d, &qkv, ROWS, 3 * HEADS * DIM, &err), &err);
     must(es_tensor_create(d, &y, ROWS, HEADS * DIM, &err), &err);
     fill(es_rows(qkv, 0), (size_t)ROWS * 3 * HEADS * DIM);

@@ -63,7 +63,7 @@ typedef struct escriba_options {
     size_t size;        /* set by escriba_options_init: lets this struct grow */
     const char *model;  /* directory of a Qwen3-VL checkpoint (config.json, *.safetensors, tokenizer.json); with another
                            backend the server's name for a model, NULL: what the server has */
-    const char *isa;    /* NULL: the best this machine has; "scalar", "avx2", "avx512", "neon" */
+    const char *isa;    /* NULL: the best this machine has; "scalar", "avx2", "avxvnni", "avx512", "neon" */
     int32_t threads;    /* 0: one a core */
     int32_t batch;      /* frames in flight at once; 0: chosen (8) */
     int64_t max_pixels; /* picture area cap after resizing, 0: the model's own */

@@ -37,7 +37,8 @@ static es_status open_local(es_intelligence **who, const escriba_options *o, boo
     cpu.threads = (size_t)o->threads;
     cpu.isa_given = o->isa != NULL;
     if (o->isa != NULL && !es_isa_parse(o->isa, &cpu.isa))
-        return es_fail(err, ES_ERR_ARGUMENT, "unknown instruction set \"%s\": scalar, avx2, avx512 or neon", o->isa);
+        return es_fail(err, ES_ERR_ARGUMENT, "unknown instruction set \"%s\": scalar, avx2, avxvnni, avx512 or neon",
+                       o->isa);
     if (o->precision != NULL && !es_precision_parse(o->precision, &cpu.precision))
         return es_fail(err, ES_ERR_ARGUMENT, "unknown precision \"%s\": exact, balanced or fast", o->precision);
     es_device *device;

@@ -135,14 +135,15 @@ static inline void weight_free(weight *w)
     free(w->plain);
 }
 
+#define ISAS (ES_ISA_NEON + 1)
+
 /* The instruction sets usable here, scalar first. */
-static inline size_t usable_isas(es_isa isas[4])
+static inline size_t usable_isas(es_isa isas[ISAS])
 {
-    const es_isa all[] = {ES_ISA_SCALAR, ES_ISA_AVX2, ES_ISA_AVX512, ES_ISA_NEON};
     size_t n = 0;
-    for (size_t i = 0; i < 4; i++)
-        if (es_cpu_has_isa(all[i]))
-            isas[n++] = all[i];
+    for (es_isa isa = ES_ISA_SCALAR; isa < ISAS; isa++)
+        if (es_cpu_has_isa(isa))
+            isas[n++] = isa;
     return n;
 }
 

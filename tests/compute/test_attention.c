@@ -79,7 +79,7 @@ static void one_segments_case(es_device *d, rng *r, size_t heads, size_t dim, co
 static void segments_attend_to_themselves_only(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     const size_t dims[] = {16, 18, 64, 72, 80, 128, 2};
     rng r = {11};
@@ -97,7 +97,7 @@ static void segments_attend_to_themselves_only(void **state)
 static void segment_rows_do_not_depend_on_threads(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas), n = 613, width = 3 * 40;
     rng r = {12};
     float *qkv = need_floats(n * 3 * width), *a = need_floats(n * width), *b = need_floats(n * width);
@@ -155,7 +155,7 @@ static double error_of(const float *y, const float *qkv, size_t n, size_t heads,
 static void integer_attention_is_near_and_the_same_in_company(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     const size_t dims[] = {64, 72, 128, 18, 80, 2, 32}, heads[] = {3, 2, 1, 2, 1, 4, 5};
     rng r = {21};
@@ -381,7 +381,7 @@ static void expect_paged(bool halves)
                                 {2, 2, 80, 64},
                                 {8, 1, 16, 1},
                                 {4, 4, 7, 300}};
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {13};
     for (size_t i = 0; i < count; i++) {

@@ -174,8 +174,8 @@ static void weights_of_unknown_form_are_refused(void **state)
 static void an_instruction_set_can_be_chosen_by_name(void **state)
 {
     (void)state;
-    const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
-    for (size_t i = 0; i < 4; i++) {
+    const char *const names[] = {"scalar", "avx2", "avxvnni", "avx512", "neon"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         es_isa isa = ES_ISA_SCALAR;
         assert_true(es_isa_parse(names[i], &isa));
         assert_string_equal(es_isa_name(isa), names[i]);
@@ -194,6 +194,28 @@ static void an_instruction_set_can_be_chosen_by_name(void **state)
     assert_false(es_isa_parse("sse9", &isa));
     assert_true(es_cpu_has_isa(ES_ISA_SCALAR) && es_cpu_has_isa(es_cpu_best_isa()));
     assert_string_equal(es_isa_name((es_isa)99), "unknown");
+}
+
+static void a_family_multiplies_by_its_own_instructions(void **state)
+{
+    (void)state;
+    static const struct {
+        es_isa isa;
+        const char *kernels;
+    } own[] = {{ES_ISA_SCALAR, "products by scalar"},
+               {ES_ISA_AVX2, "products by avx2)"}, /* and not AVX-VNNI where it is there */
+               {ES_ISA_AVXVNNI, "products by avxvnni"}};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (!es_cpu_has_isa(own[i].isa))
+            continue;
+        es_cpu_options options = {.threads = 1, .isa_given = true, .isa = own[i].isa, .precision = ES_PRECISION_FAST};
+        es_device *d = NULL;
+        es_error err = {0};
+        assert_int_equal(es_cpu_device_create(&d, &options, &err), ES_OK);
+        assert_non_null(strstr(d->detail, own[i].kernels));
+        es_device_free(d);
+        assert_true(es_cpu_best_isa() >= own[i].isa);
+    }
 }
 
 static void the_processor_describes_itself_within_its_room(void **state)
@@ -387,7 +409,7 @@ static void data_walks_through_unchanged(void **state)
 static void norms_and_rope_match_double_in_place(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {21};
     enum { N = 37, COLS = 120, RUN = 24 };
@@ -439,7 +461,7 @@ static void norms_and_rope_match_double_in_place(void **state)
 static void rope_turns_only_the_heads_asked_for(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {22};
     enum { N = 5, COLS = 50, FIRST = 4, HEADS = 3, DIM = 14 };
@@ -479,6 +501,7 @@ int main(void)
         cmocka_unit_test(sizes_beyond_all_memory_are_errors),
         cmocka_unit_test(weights_of_unknown_form_are_refused),
         cmocka_unit_test(an_instruction_set_can_be_chosen_by_name),
+        cmocka_unit_test(a_family_multiplies_by_its_own_instructions),
         cmocka_unit_test(the_processor_describes_itself_within_its_room),
         cmocka_unit_test(shapes_that_do_not_fit_stick_and_clear),
         cmocka_unit_test(lists_that_do_not_fit_stick_and_clear),

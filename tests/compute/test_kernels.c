@@ -19,6 +19,16 @@ static void table_of(es_kernels *k, es_isa isa)
 #endif
 }
 
+/* The instruction sets with kernels of their own: AVX-VNNI's are AVX2's. */
+static size_t kernel_isas(es_isa isas[ISAS])
+{
+    size_t n = 0;
+    for (es_isa isa = ES_ISA_SCALAR; isa < ISAS; isa++)
+        if (isa != ES_ISA_AVXVNNI && es_cpu_has_isa(isa))
+            isas[n++] = isa;
+    return n;
+}
+
 /* The largest |a - b| / (|a| + floor). */
 static double drift_of(const float *a, const float *b, size_t n, double floor)
 {
@@ -35,8 +45,8 @@ typedef void (*compare_fn)(const es_kernels *scalar, const es_kernels *fast, rng
 
 static void for_each_isa(compare_fn compare, const char *name, double bound)
 {
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     es_kernels scalar;
     es_kernels_scalar(&scalar);
     for (size_t i = 1; i < count; i++) {
@@ -112,8 +122,8 @@ static void mul_matches_scalar_and_stays_inside_its_tile(void **state)
 static void mul_gives_a_row_the_same_bits_in_every_tile(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     rng r = {5};
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
@@ -166,8 +176,8 @@ static void (*pack_of(const es_kernels *k, es_dtype dtype))(float *, const uint8
 static void panels_hold_the_weights_exactly(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     const es_dtype dtypes[] = {ES_F32, ES_F16, ES_BF16};
     rng r = {6};
     for (size_t i = 0; i < count; i++) {
@@ -194,8 +204,8 @@ static void panels_hold_the_weights_exactly(void **state)
 static void every_half_unpacks_to_its_value(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     uint16_t *halves = need(65536 * sizeof *halves);
     for (size_t i = 0; i < 65536; i++)
         halves[i] = (uint16_t)i;
@@ -225,8 +235,8 @@ static void every_half_unpacks_to_its_value(void **state)
 static void packed_weights_unpack_to_the_same_bits_everywhere(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     const size_t all_bits[] = {4, 5, 6, 8};
     rng r = {7};
     for (size_t i = 0; i < count; i++) {
@@ -458,8 +468,8 @@ static void weights_as_bytes_match_scalar(void **state)
 static void weights_as_bytes_are_near_the_true_ones(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
         table_of(&k, isas[i]);
@@ -487,8 +497,8 @@ static void weights_as_bytes_are_near_the_true_ones(void **state)
 static void weights_as_bytes_bear_any_score(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     const float tops[] = {0.0f, 1e6f, -1e6f, 3e30f, -3e30f, 1e38f}, below[] = {64.0f, 1e5f, 1e12f, 1e37f, 3e38f};
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
@@ -510,8 +520,8 @@ static void weights_as_bytes_bear_any_score(void **state)
 static void halves_are_the_nearest_and_never_infinite(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     float *x = need_floats(65536 + 13), *back = need_floats(65536 + 13);
     uint16_t *halves = need((65536 + 13) * sizeof *halves);
     for (size_t i = 0; i < count; i++) {
@@ -556,8 +566,8 @@ static void halves_are_the_nearest_and_never_infinite(void **state)
 static void exp_is_within_two_ulp(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
         table_of(&k, isas[i]);
@@ -581,8 +591,8 @@ static void exp_is_within_two_ulp(void **state)
 static void gelu_erf_keeps_its_far_negative_tail(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     for (size_t i = 1; i < count; i++) {
         es_kernels k;
         table_of(&k, isas[i]);
@@ -601,8 +611,8 @@ static void gelu_erf_keeps_its_far_negative_tail(void **state)
 static void numbers_that_are_none_come_through(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     for (size_t i = 0; i < count; i++) {
         es_kernels k;
         table_of(&k, isas[i]);
@@ -756,8 +766,8 @@ static void bench_set(bench *b, es_isa isa)
 static void speeds_beside_scalar(void **state)
 {
     (void)state;
-    es_isa isas[4];
-    size_t count = usable_isas(isas);
+    es_isa isas[ISAS];
+    size_t count = kernel_isas(isas);
     rng r = {8};
     bench b = {.x = need_floats(8192),
                .panel = need_floats(ES_PANEL_K * ES_NR_MAX),

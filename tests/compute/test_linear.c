@@ -106,7 +106,7 @@ static void linear_matches_sums_in_double_for_every_format(void **state)
     (void)state;
     const es_dtype dtypes[] = {ES_F32, ES_F16, ES_BF16};
     const int all_bits[] = {0, 4, 5, 6, 8}, groups[] = {32, 64, 128};
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {1};
     for (size_t trial = 0; trial < 60; trial++) {
@@ -132,7 +132,7 @@ static void a_row_alone_equals_the_row_in_a_batch_bit_for_bit(void **state)
     (void)state;
     const int all_bits[] = {0, 0, 0, 4, 5, 6, 8};
     const es_dtype dtypes[] = {ES_F32, ES_F16, ES_BF16, ES_F16, ES_F32, ES_BF16, ES_F16};
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {2};
     for (size_t i = 0; i < count; i++) {
@@ -165,7 +165,7 @@ static void a_row_alone_equals_the_row_in_a_batch_bit_for_bit(void **state)
 static void more_rows_than_one_packing_holds_give_the_same_bits(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {3};
     problem p;

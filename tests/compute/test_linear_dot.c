@@ -167,7 +167,7 @@ static void quantised_files_keep_their_weights(void **state)
 static void batch_threads_and_instruction_set_change_no_bit(void **state)
 {
     (void)state;
-    es_isa isas[4];
+    es_isa isas[ISAS];
     size_t count = usable_isas(isas);
     rng r = {34};
     for (size_t format = 0; format < 4; format++) {

@@ -4,12 +4,13 @@
 
 #include "compute/compute.h"
 
-typedef enum es_isa { ES_ISA_SCALAR, ES_ISA_AVX2, ES_ISA_AVX512, ES_ISA_NEON } es_isa;
+/* AVXVNNI is AVX2 and AVX-VNNI; AVX2 leaves that unused where it is there. */
+typedef enum es_isa { ES_ISA_SCALAR, ES_ISA_AVX2, ES_ISA_AVXVNNI, ES_ISA_AVX512, ES_ISA_NEON } es_isa;
 
 /* The best instruction set usable here (processor and operating system both asked). */
 es_isa es_cpu_best_isa(void);
 bool es_cpu_has_isa(es_isa isa);     /* compiled in and usable here */
-const char *es_isa_name(es_isa isa); /* "scalar", "avx2", "avx512", "neon" */
+const char *es_isa_name(es_isa isa); /* "scalar", "avx2", "avxvnni", "avx512", "neon" */
 bool es_isa_parse(const char *name, es_isa *isa);
 
 /* What products may cost in exactness; docs/quantised.md. */

@@ -9,7 +9,7 @@
 #include <sys/auxv.h>
 #endif
 
-static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
+static const char *const names[] = {"scalar", "avx2", "avxvnni", "avx512", "neon"};
 #define ISA_COUNT (sizeof names / sizeof names[0])
 
 const char *es_isa_name(es_isa isa)
@@ -77,6 +77,11 @@ static bool has_avx2(const features *f)
     return (f->saved & XCR0_YMM) == XCR0_YMM && BIT(f->c1, 28) && BIT(f->c1, 12) && BIT(f->c1, 29) && BIT(f->b7, 5);
 }
 
+static bool has_avxvnni(const features *f)
+{
+    return has_avx2(f) && BIT(f->a71, 4);
+}
+
 static bool has_avx512(const features *f) /* F, DQ, BW, VL */
 {
     return has_avx2(f) && (f->saved & XCR0_ZMM) == XCR0_ZMM && BIT(f->b7, 16) && BIT(f->b7, 17) && BIT(f->b7, 30) &&
@@ -91,6 +96,8 @@ bool es_cpu_has_isa(es_isa isa)
         return true;
     case ES_ISA_AVX2:
         return has_avx2(&f);
+    case ES_ISA_AVXVNNI:
+        return has_avxvnni(&f);
     case ES_ISA_AVX512:
         return has_avx512(&f);
     case ES_ISA_NEON:
@@ -101,13 +108,16 @@ bool es_cpu_has_isa(es_isa isa)
 
 es_isa es_cpu_best_isa(void)
 {
-    return es_cpu_has_isa(ES_ISA_AVX512) ? ES_ISA_AVX512 : es_cpu_has_isa(ES_ISA_AVX2) ? ES_ISA_AVX2 : ES_ISA_SCALAR;
+    es_isa best = ES_ISA_AVX512;
+    while (best != ES_ISA_SCALAR && !es_cpu_has_isa(best))
+        best--;
+    return best;
 }
 
 void es_cpu_kernels(es_kernels *k, es_isa isa)
 {
     es_kernels_scalar(k);
-    if (isa == ES_ISA_AVX2)
+    if (isa == ES_ISA_AVX2 || isa == ES_ISA_AVXVNNI)
         es_kernels_avx2(k);
     else if (isa == ES_ISA_AVX512)
         es_kernels_avx512(k);
@@ -121,7 +131,7 @@ bool es_dot_table(es_dot_kernels *k, size_t i)
         void (*fill)(es_dot_kernels *k);
     } all[] = {{true, es_dot_scalar},
                {has_avx2(&f), es_dot_avx2},
-               {has_avx2(&f) && BIT(f.a71, 4), es_dot_avxvnni},
+               {has_avxvnni(&f), es_dot_avxvnni},
                {has_avx512(&f) && BIT(f.c7, 11), es_dot_avx512}};
     for (size_t at = 0; at < sizeof all / sizeof all[0]; at++) {
         if (all[at].usable && i-- == 0) {
@@ -138,7 +148,7 @@ void es_cpu_dot_kernels(es_dot_kernels *k, es_isa isa)
     es_dot_scalar(k);
     if (isa != ES_ISA_SCALAR)
         es_dot_avx2(k);
-    if (isa != ES_ISA_SCALAR && BIT(f.a71, 4))
+    if (isa == ES_ISA_AVXVNNI || (isa == ES_ISA_AVX512 && has_avxvnni(&f)))
         es_dot_avxvnni(k);
     if (isa == ES_ISA_AVX512 && BIT(f.c7, 11))
         es_dot_avx512(k);
@@ -170,7 +180,7 @@ void es_cpu_describe(char *text, size_t size)
     bool wide = has_avx512(&f), avx2 = has_avx2(&f);
     snprintf(text, size, "%s:%s%s%s%s%s%s%s", name, avx2 ? " avx2 fma f16c" : "",
              wide ? " avx512f avx512dq avx512bw avx512vl" : "", wide && BIT(f.c7, 11) ? " avx512_vnni" : "",
-             avx2 && BIT(f.a71, 4) ? " avx_vnni" : "", wide && BIT(f.a71, 5) ? " avx512_bf16" : "",
+             has_avxvnni(&f) ? " avx_vnni" : "", wide && BIT(f.a71, 5) ? " avx512_bf16" : "",
              wide && BIT(f.c7, 1) ? " avx512_vbmi" : "", avx2 ? "" : " no vectors beyond the base");
 }
 

@@ -78,7 +78,7 @@ static void loops_of(const es_cpu *cpu, es_peak_fn *floats, es_peak_fn *bytes)
 #if defined(__x86_64__)
     if (cpu->isa == ES_ISA_AVX512)
         *floats = es_peak_fma_avx512;
-    else if (cpu->isa == ES_ISA_AVX2)
+    else if (cpu->isa == ES_ISA_AVX2 || cpu->isa == ES_ISA_AVXVNNI)
         *floats = es_peak_fma_avx2;
     if (strcmp(cpu->dot.name, "avx512vnni") == 0)
         *bytes = es_peak_dot_avx512;
