@@ -120,12 +120,13 @@ double es_bench_vision_ops(const es_model *model, const es_patches *picture)
     return ops;
 }
 
-static double layer_ops(const es_text_layer *l, double rows)
+/* Of keys and values all rows, of what follows `queries` of them. */
+static double layer_ops(const es_text_layer *l, double rows, double queries)
 {
-    const es_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    double ops = 0.0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        ops += product(all[i]->w, rows);
+    const es_linear *rest[] = {&l->q, &l->o, &l->gate, &l->up, &l->down};
+    double ops = product(l->k.w, rows) + product(l->v.w, rows);
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
+        ops += product(rest[i]->w, queries);
     return ops;
 }
 
@@ -133,8 +134,12 @@ double es_bench_prefill_ops(const es_model *model, int64_t rows)
 {
     const es_text_config *c = &model->config.text;
     double n = (double)rows, ops = product(model->weights.head, 1.0);
-    for (int32_t i = 0; i < c->layers; i++)
-        ops += layer_ops(&model->weights.layers[i], n) + 2.0 * n * (n + 1.0) * c->heads * c->head_dim;
+    for (int32_t i = 0; i < c->layers; i++) {
+        /* the last layer goes on with the last row, as text.c says */
+        bool one = i == c->layers - 1 && c->layers > model->config.vision.deepstack_count;
+        double seen = one ? n : n * (n + 1.0) / 2.0;
+        ops += layer_ops(&model->weights.layers[i], n, one ? 1.0 : n) + 4.0 * seen * c->heads * c->head_dim;
+    }
     return ops;
 }
 

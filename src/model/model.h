@@ -110,21 +110,23 @@ typedef struct es_text_batch {
         int32_t token;
     } * visual;
     int64_t visual_count;
-    const int32_t *logit_rows; /* rows whose logits are wanted */
+    const int32_t *logit_rows; /* rows whose logits are wanted, in any order: each of a sequence */
     int64_t logit_count;
     int32_t *best; /* NULL; or [logit_count]: what es_op_best says of these rows, instead of their logits */
 } es_text_batch;
 
 /* Scratch tensors of the decoder; zero-initialise. */
 typedef struct es_text_scratch {
-    es_tensor *x, *norm;    /* [rows, hidden] */
-    es_tensor *k, *v;       /* [rows, kv_heads * head_dim] */
-    es_tensor *gate, *up;   /* [rows, intermediate], or [rows, heads * head_dim]: what was attended, and queries */
-    es_tensor *table;       /* [rows, head_dim] */
-    es_tensor *picked;      /* [logit rows, hidden] */
-    es_tensor *logits;      /* [logit rows, vocab] */
-    float *host;            /* [rows, head_dim] */
-    int32_t *rows;          /* [rows] */
+    es_tensor *x, *norm;  /* [rows, hidden] */
+    es_tensor *k, *v;     /* [rows, kv_heads * head_dim] */
+    es_tensor *gate, *up; /* [rows, intermediate], or [rows, heads * head_dim]: what was attended, and queries */
+    es_tensor *table;     /* [rows, head_dim] */
+    es_tensor *picked;    /* [logit rows, hidden]: the rows whose logits are wanted */
+    es_tensor *logits;    /* [logit rows, vocab] */
+    float *host;          /* [rows, head_dim] */
+    int32_t *rows;        /* [rows] */
+    es_attend *wanted;    /* [logit rows]: the rows of `picked`, those that follow one another together */
+    size_t wanted_count;
     int64_t capacity;       /* rows */
     int64_t logit_capacity; /* rows of logits */
 } es_text_scratch;
@@ -133,7 +135,8 @@ void es_text_scratch_free(es_text_scratch *scratch, es_device *device);
 es_status es_text_reserve(es_text_scratch *scratch, const es_model *model, int64_t rows, int64_t logit_rows,
                           es_error *err);
 
-/* Runs the batch, storing keys and values in kv. logits [logit_count, vocab] on the host. */
+/* Runs the batch, storing keys and values in kv. logits [logit_count, vocab] on the host. What the last layer makes of
+ * other rows is computed only where somebody watches. */
 es_status es_text_forward(const es_model *model, es_text_scratch *scratch, es_kv *kv, const es_text_batch *batch,
                           float *logits, const es_watch *watch, const es_cancel *cancel, es_error *err);
 
