@@ -103,7 +103,7 @@ static void product_make(product *p, size_t n, size_t in, size_t out, size_t t, 
     if (panels == NULL)
         return;
     p->a = need(n * in);
-    p->wide = aligned_alloc(64, ES_DOT_DEPTH_BYTES);
+    p->wide = aligned_alloc(64, ES_DOT_READY_BYTES);
     if (p->wide == NULL)
         exit(1);
     p->scale = need(n * panels->groups * sizeof *p->scale);
@@ -134,27 +134,32 @@ static double time_kernel(const product *p)
     const es_panels *w = ((es_cpu_matrix *)p->w)->panels;
     size_t depth = es_least(ES_DOT_DEPTH / w->group, w->groups);
     const es_dot_kernels *k = &((es_cpu *)p->device)->dot;
-    bool unpack = w->bits == 4 && k->unpack != NULL; /* once a depth, as the device does it for so many rows */
+    /* once a depth, as the device does it for so many rows */
+    bool ready = k->prepare != NULL, unpack = w->bits == 4 && k->unpack != NULL;
     double start = now();
     for (size_t panel = 0; panel < p->out / ES_DOT_COLS; panel++) {
         for (size_t g = 0; g < w->groups; g += depth) {
             const uint8_t *blocks = w->data + panel * w->panel_bytes + g * w->block_bytes;
-            if (unpack) {
-                k->unpack(p->wide, blocks, w->group, es_least(depth, w->groups - g), w->bf16);
+            size_t groups = es_least(depth, w->groups - g);
+            if (ready)
+                k->prepare(p->wide, blocks, w->group, groups, w->bits, w->bf16);
+            else if (unpack)
+                k->unpack(p->wide, blocks, w->group, groups, w->bf16);
+            if (ready || unpack)
                 blocks = p->wide;
-            }
             for (size_t row = 0; row < p->n; row += ES_DOT_ROWS) {
                 size_t rows = es_least(ES_DOT_ROWS, p->n - row), at = row * w->groups + g * rows;
                 es_dot d = {.rows = rows,
                             .stride = rows,
                             .group = w->group,
-                            .groups = es_least(depth, w->groups - g),
+                            .groups = groups,
                             .bits = unpack ? 8 : w->bits,
                             .a = p->a + row * w->in + g * w->group * rows,
                             .scale = p->scale + at,
                             .sum = p->sum + at,
                             .panel = blocks,
                             .bf16 = w->bf16,
+                            .ready = ready,
                             .c = p->c + row * ES_DOT_COLS,
                             .add = g > 0};
                 k->multiply(&d);

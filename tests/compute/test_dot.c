@@ -300,6 +300,49 @@ static void unpacked_weights_are_the_same(void **state)
     assert_true(unpacked > 100);
 }
 
+static void weights_made_ready_give_the_same_products(void **state)
+{
+    (void)state;
+    es_dot_kernels k[TABLES];
+    size_t count = usable_tables(k), prepared[2] = {0, 0};
+    rng r = {18};
+    for (size_t i = 0; i < 300; i++) {
+        trial t;
+        trial_make(&t, &r);
+        const es_panels *p = t.p;
+        uint8_t *room = es_aligned_calloc(ES_DOT_READY_BYTES + 64, 1);
+        assert_non_null(room);
+        bytes b = bytes_make(&k[0], t.x, t.in, t.rows, t.in, p->group);
+        for (size_t at = 0; at < count && t.in <= ES_DOT_DEPTH; at++) {
+            if (k[at].prepare == NULL)
+                continue;
+            float want[ES_DOT_ROWS * ES_DOT_COLS], got[ES_DOT_ROWS * ES_DOT_COLS + 1];
+            multiply(&k[0], &t, &b, 0, 0, want);
+            memset(room, 77, ES_DOT_READY_BYTES + 64);
+            k[at].prepare(room, p->data, p->group, p->groups, p->bits, p->bf16);
+            assert_int_equal(room[ES_DOT_READY_BYTES], 77);
+            es_dot d = {.rows = t.rows, .stride = t.rows, .group = p->group, .groups = p->groups, .bits = p->bits};
+            d.a = b.a;
+            d.scale = b.scale;
+            d.sum = b.sum;
+            d.bf16 = p->bf16;
+            d.panel = room;
+            d.ready = true;
+            d.c = got;
+            got[t.rows * ES_DOT_COLS] = 77.0f;
+            k[at].multiply(&d);
+            expect_same_bits(k[at].name, got, want, t.rows * ES_DOT_COLS);
+            assert_true(got[t.rows * ES_DOT_COLS] == 77.0f);
+            prepared[p->bits / 8]++;
+        }
+        bytes_free(&b);
+        es_aligned_free(room);
+        trial_free(&t);
+    }
+    if (es_cpu_has_isa(ES_ISA_AVX2))
+        assert_true(prepared[0] > 50 && prepared[1] > 50);
+}
+
 /* A few rows out of more that lie side by side, as weights of attention do. */
 static void rows_among_others_give_the_same_products(void **state)
 {
@@ -364,10 +407,22 @@ static void the_largest_sums_do_not_overflow(void **state)
             assert_int_equal(es_panels_create(&t.p, &source, 8, NULL, &err), ES_OK);
             for (size_t at = 0; at < count; at++) {
                 float c[6 * 32];
+                uint8_t room[ES_DOT_READY_BYTES] __attribute__((aligned(64)));
                 bytes b = bytes_make(&k[at], x, 128, 6, 128, 128);
-                multiply(&k[at], &t, &b, 0, 0, c);
-                for (size_t i = 0; i < 6 * 32; i++)
-                    assert_true(c[i] == (float)(sign * 127 * 128 * ((1 << bits) - 1)));
+                for (int ready = 0; ready <= (k[at].prepare != NULL); ready++) {
+                    es_dot d = {.rows = 6, .stride = 6, .group = 128, .groups = 1, .bits = t.p->bits, .c = c};
+                    d.a = b.a;
+                    d.scale = b.scale;
+                    d.sum = b.sum;
+                    d.bf16 = t.p->bf16;
+                    d.ready = ready != 0;
+                    d.panel = ready ? room : t.p->data;
+                    if (ready)
+                        k[at].prepare(room, t.p->data, 128, 1, t.p->bits, t.p->bf16);
+                    k[at].multiply(&d);
+                    for (size_t i = 0; i < 6 * 32; i++)
+                        assert_true(c[i] == (float)(sign * 127 * 128 * ((1 << bits) - 1)));
+                }
                 bytes_free(&b);
             }
             es_panels_free(t.p);
@@ -424,6 +479,7 @@ int main(void)
         cmocka_unit_test(every_instruction_set_gives_the_same_products),
         cmocka_unit_test(centred_products_are_the_same),
         cmocka_unit_test(unpacked_weights_are_the_same),
+        cmocka_unit_test(weights_made_ready_give_the_same_products),
         cmocka_unit_test(rows_among_others_give_the_same_products),
         cmocka_unit_test(the_largest_sums_do_not_overflow),
         cmocka_unit_test(products_are_within_their_bound_of_float64),

@@ -457,7 +457,7 @@ static es_status scratch_create(es_scratch *s, const es_kernels *k, es_error *er
         float **at;
         size_t count;
     } parts[] = {
-        {&s->panel, ES_PANEL_K * k->nr + ES_DOT_DEPTH_BYTES / sizeof(float)},
+        {&s->panel, ES_PANEL_K * k->nr + ES_DOT_READY_BYTES / sizeof(float)},
         {&s->sums, (size_t)ES_SUM_ROWS * k->nr},
         {&s->q, (size_t)ES_TILE_ROWS * ES_HEAD_DIM_MAX},
         {&s->out, (size_t)ES_TILE_ROWS * ES_HEAD_DIM_MAX},

@@ -24,6 +24,7 @@ typedef struct es_dot {
     const float *scale, *sum;         /* [groups][stride] */
     const uint8_t *panel;             /* blocks, 64-byte aligned */
     bool bf16;                        /* the blocks' scales and biases are bf16, else float32 */
+    bool ready;                       /* the blocks come from `prepare` of the same table */
     float *c;
     bool add;             /* go on from what c holds; otherwise from zero */
     const int32_t *start; /* of `centred` alone: [rows], -128 times a row's sum */
@@ -44,6 +45,9 @@ typedef struct es_dot_kernels {
     /* A run of a panel's blocks of 4 bits becomes blocks of 8 with the same scales and biases, so products are the
      * same; both 64-byte aligned. NULL where 8 bits are not quicker to multiply than 4. */
     void (*unpack)(uint8_t *wide, const uint8_t *panel, size_t group, size_t groups, bool bf16);
+    /* A run of a panel's blocks, of 4 or 8 bits, becomes what `multiply` of this table takes more quickly, at most
+     * ES_DOT_READY_BYTES for ES_DOT_DEPTH inputs; both 64-byte aligned. NULL where `unpack` does it, or nothing. */
+    void (*prepare)(uint8_t *ready, const uint8_t *panel, size_t group, size_t groups, size_t bits, bool bf16);
 } es_dot_kernels;
 
 /* `unpack` in plain C, for any table. */
@@ -70,8 +74,8 @@ static inline size_t es_dot_block_bytes(size_t group, size_t bits, bool bf16)
     return es_dot_weight_bytes(group, bits) + 2 * ES_DOT_COLS * (bf16 ? 2u : 4u);
 }
 
-/* The largest run of blocks of 8 bits that is taken at a time: DEPTH inputs, in the smallest groups. */
-#define ES_DOT_DEPTH_BYTES (ES_DOT_DEPTH * ES_DOT_COLS + ES_DOT_DEPTH / 32 * 2 * ES_DOT_COLS * sizeof(float))
+/* The largest run of blocks that is taken at a time, DEPTH inputs in the smallest groups, as numbers of 16 bits. */
+#define ES_DOT_READY_BYTES (2 * ES_DOT_DEPTH * ES_DOT_COLS + ES_DOT_DEPTH / 32 * 2 * ES_DOT_COLS * sizeof(float))
 
 /* Scale and reciprocal of a group whose largest number has these bits (without sign). */
 static inline void es_dot_scales(uint32_t top, float *scale, float *reciprocal)

@@ -1,100 +1,205 @@
-/* dot_avx2.c - by the byte and 16-bit multiply-adds of AVX2, at most 3 rows x 16 columns at a time. */
+/* dot_avx2.c - by the byte and 16-bit multiply-adds of AVX2, up to 6 rows x 16 columns at a time.
+ *
+ * Twelve sums, two vectors of weights, one of activations and one product fill the 16 registers. 4 bits: a step of four
+ * inputs is a byte multiply-add, whose sums of 16 bits hold eight steps: 8 * 2 * 15 * 127 = 30,480. 8 bits: bytes would
+ * saturate, so a step is two 16-bit multiply-adds, of inputs 0 and 2 and of inputs 1 and 3, which is how bytes come
+ * apart by a mask and by a shift.
+ */
 #include "compute/cpu/dot_ymm.h"
 
-/* 4 bits: products of a step are at most 2 * 15 * 127 = 3,810 in each 16-bit lane, so eight steps fit. */
-INLINE void group_4(const es_dot *d, size_t g, const uint8_t *w, const int8_t *a, size_t row, size_t col,
-                    const size_t rows)
+#define PART 6 /* rows at a time */
+#define COLS 2 /* vectors of eight columns */
+#define RUN 8  /* steps that 16 bits hold */
+
+_Static_assert(2 * PART == ES_DOT_ROWS, "two parts make a tile");
+
+/* How a block's weights lie: as panels have them, or as `prepare` makes them. */
+typedef enum form { PACKED_4, READY_4, PACKED_8, READY_8 } form;
+
+typedef __m256i tile_sums[PART][COLS];
+
+/* Spelled out because compilers add products up among themselves before they add them to the sums, and then run out of
+ * registers. One row's four activations times two vectors of weights: the products, or sums += them. */
+#define TWICE(MULTIPLY, ADD)                                                                                           \
+    "vpbroadcastd %[a], %[x]\n\t" MULTIPLY " %[x], %[left], %[t]\n\t" ADD " %[t], %[first], %[first]\n\t" MULTIPLY     \
+    " %[x], %[right], %[x]\n\t" ADD " %[x], %[second], %[second]"
+#define FOUR_BYTES(p) (*(const char(*)[4])(const void *)(p)) /* chars, which may be anything */
+
+INLINE void first_bytes(__m256i sum[COLS], __m256i left, __m256i right, const int8_t *a)
 {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    const uint8_t *scales = w + es_dot_weight_bytes(d->group, 4);
-    __m256i sums[3][2];
-#pragma GCC unroll 3
+    __m256i x = load_step(a);
+    sum[0] = _mm256_maddubs_epi16(left, x);
+    sum[1] = _mm256_maddubs_epi16(right, x);
+}
+
+INLINE void add_bytes(__m256i sum[COLS], __m256i left, __m256i right, const int8_t *a)
+{
+    __m256i x, t;
+    __asm__(TWICE("vpmaddubsw", "vpaddw")
+            : [first] "+x"(sum[0]), [second] "+x"(sum[1]), [x] "=&x"(x), [t] "=&x"(t)
+            : [left] "x"(left), [right] "x"(right), [a] "m"(FOUR_BYTES(a)));
+}
+
+INLINE void add_words(__m256i sum[COLS], __m256i left, __m256i right, const int16_t *a)
+{
+    __m256i x, t;
+    __asm__(TWICE("vpmaddwd", "vpaddd")
+            : [first] "+x"(sum[0]), [second] "+x"(sum[1]), [x] "=&x"(x), [t] "=&x"(t)
+            : [left] "x"(left), [right] "x"(right), [a] "m"(FOUR_BYTES(a)));
+}
+
+/* Weights of a step, [16 columns][4 inputs], of 4 bits as bytes; `step` counts within a group. */
+INLINE __m256i load_bytes(const uint8_t *w, size_t step, size_t j, const form f)
+{
+    if (f == READY_4)
+        return load_weights(w + step * 4 * ES_DOT_COLS + 32 * j);
+    const __m256i low = _mm256_set1_epi8(15), both = load_weights(w + step / 2 * 4 * ES_DOT_COLS + 32 * j);
+    return _mm256_and_si256(step % 2 == 0 ? both : _mm256_srli_epi16(both, 4), low);
+}
+
+/* RUN steps, to sums of 32 bits. */
+INLINE void run_of_4(tile_sums sums, const uint8_t *w, const int8_t *a, const size_t next, const size_t rows,
+                     const bool add, const form f)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    tile_sums narrow;
+#pragma GCC unroll 8
+    for (size_t s = 0; s < RUN; s++, a += next) {
+        __m256i left = load_bytes(w, s, 0, f), right = load_bytes(w, s, 1, f);
+#pragma GCC unroll 6
+        for (size_t i = 0; i < rows; i++) {
+            if (s == 0)
+                first_bytes(narrow[i], left, right, a + 4 * i);
+            else
+                add_bytes(narrow[i], left, right, a + 4 * i);
+        }
+    }
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (size_t j = 0; j < COLS; j++) {
+            __m256i whole = _mm256_madd_epi16(narrow[i][j], ones);
+            sums[i][j] = add ? _mm256_add_epi32(sums[i][j], whole) : whole;
+        }
+}
+
+INLINE void group_of_4(tile_sums sums, const uint8_t *w, const int8_t *a, const size_t next, size_t group,
+                       const size_t rows, const form f)
+{
+    const size_t bytes = f == READY_4 ? RUN * 4 * ES_DOT_COLS : RUN * 2 * ES_DOT_COLS;
+    run_of_4(sums, w, a, next, rows, false, f);
+    for (size_t k = 4 * RUN; k < group; k += 4 * RUN) {
+        w += bytes;
+        a += RUN * next;
+        run_of_4(sums, w, a, next, rows, true, f);
+    }
+}
+
+/* Two of a step's four inputs. */
+INLINE void two_of_8(tile_sums sums, __m256i left, __m256i right, const int16_t *wide, const size_t rows)
+{
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++)
+        add_words(sums[i], left, right, wide + 4 * i);
+}
+
+/* `wide` [group / 4][rows of the tile][4]: inputs 0, 2, 1, 3 of each step. */
+INLINE void group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, const size_t next, size_t group,
+                       const size_t rows, const form f)
+{
+    const __m256i even = _mm256_set1_epi16(255);
+#pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         sums[i][0] = sums[i][1] = _mm256_setzero_si256();
-    w += 4 * col;
-    a += 4 * row;
-    for (size_t k = 0; k < d->group; k += 32) {
-        __m256i narrow[3][2];
-#pragma GCC unroll 3
-        for (size_t i = 0; i < rows; i++)
-            narrow[i][0] = narrow[i][1] = _mm256_setzero_si256();
-        for (size_t p = 0; p < 4; p++) { /* two steps */
-#pragma GCC unroll 2
-            for (size_t j = 0; j < 2; j++) {
-                __m256i both = load_weights(w + 32 * j), first = _mm256_and_si256(both, low);
-                __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-#pragma GCC unroll 3
-                for (size_t i = 0; i < rows; i++) {
-                    __m256i x = load_step(a + 4 * i), y = load_step(a + 4 * d->stride + 4 * i);
-                    narrow[i][j] = _mm256_add_epi16(narrow[i][j], _mm256_maddubs_epi16(first, x));
-                    narrow[i][j] = _mm256_add_epi16(narrow[i][j], _mm256_maddubs_epi16(second, y));
-                }
-            }
+    for (size_t k = 0; k < group; k += 4, wide += next) {
+        __m256i left = load_weights(w), right = load_weights(w + 32);
+        if (f == READY_8) {
+            two_of_8(sums, left, right, wide, rows);
+            left = load_weights(w + 4 * ES_DOT_COLS);
+            right = load_weights(w + 4 * ES_DOT_COLS + 32);
+            w += 8 * ES_DOT_COLS;
+        } else {
+            two_of_8(sums, _mm256_and_si256(left, even), _mm256_and_si256(right, even), wide, rows);
+            left = _mm256_srli_epi16(left, 8);
+            right = _mm256_srli_epi16(right, 8);
             w += 4 * ES_DOT_COLS;
-            a += 8 * d->stride;
         }
-#pragma GCC unroll 3
-        for (size_t i = 0; i < rows; i++)
-            for (size_t j = 0; j < 2; j++)
-                sums[i][j] = _mm256_add_epi32(sums[i][j], _mm256_madd_epi16(narrow[i][j], ones));
+        two_of_8(sums, left, right, wide + 2, rows);
     }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < 2; j++)
-            fold(d, scales, g, row + i, col + 8 * j, sums[i][j]);
 }
 
-/* 8 bits: four columns of a step fill a vector of 16-bit numbers; each column's sum lies in two lanes. `wide` holds the
- * group's activations as 16-bit numbers. */
-INLINE void group_8(const es_dot *d, size_t g, const uint8_t *w, const int16_t *wide, size_t row, size_t col,
-                    const size_t rows)
+static size_t block_bytes(const es_dot *d, const form f)
 {
-    const uint8_t *scales = w + es_dot_weight_bytes(d->group, 8);
-    __m256i sums[3][4];
-#pragma GCC unroll 3
-    for (size_t i = 0; i < rows; i++)
-        sums[i][0] = sums[i][1] = sums[i][2] = sums[i][3] = _mm256_setzero_si256();
-    w += 4 * col;
-    wide += 4 * row;
-    for (size_t k = 0; k < d->group; k += 4) {
-#pragma GCC unroll 4
-        for (size_t j = 0; j < 4; j++) {
-            __m256i four = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(w + 16 * j)));
-#pragma GCC unroll 3
-            for (size_t i = 0; i < rows; i++) {
-                int64_t x;
-                memcpy(&x, wide + 4 * i, sizeof x);
-                sums[i][j] = _mm256_add_epi32(sums[i][j], _mm256_madd_epi16(four, _mm256_set1_epi64x(x)));
-            }
-        }
-        w += 4 * ES_DOT_COLS;
-        wide += 4 * d->rows;
-    }
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < 2; j++) {
-            __m256i pairs = _mm256_hadd_epi32(sums[i][2 * j], sums[i][2 * j + 1]); /* columns 0 1 4 5 2 3 6 7 */
-            fold(d, scales, g, row + i, col + 8 * j, _mm256_permute4x64_epi64(pairs, 0xd8));
+    if (f == PACKED_4 || f == PACKED_8)
+        return es_dot_block_bytes(d->group, d->bits, d->bf16);
+    return (f == READY_4 ? 1 : 2) * es_dot_weight_bytes(d->group, 8) + 2 * ES_DOT_COLS * sizeof(float);
+}
+
+/* Rows [row, row + rows) of `groups` groups from g on; `wide` has the one group's activations of 8 bits. */
+INLINE void part(const es_dot *d, size_t g, size_t groups, const int16_t *wide, size_t row, const size_t rows,
+                 const form f)
+{
+    const bool bytes = f == PACKED_4 || f == READY_4, bf16 = d->bf16 && (f == PACKED_4 || f == PACKED_8);
+    const size_t block = block_bytes(d, f), scales = block - 2 * ES_DOT_COLS * (bf16 ? 2u : 4u);
+    const uint8_t *w = d->panel + g * block;
+    for (size_t end = g + groups; g < end; g++, w += block) {
+        for (size_t col = 0; col < ES_DOT_COLS; col += 8 * COLS) {
+            tile_sums sums;
+            if (bytes)
+                group_of_4(sums, w + 4 * col, d->a + g * d->group * d->stride + 4 * row, 4 * d->stride, d->group, rows,
+                           f);
+            else
+                group_of_8(sums, w + 4 * col, wide + 4 * row, 4 * d->rows, d->group, rows, f);
+            fold(d, w + scales, bf16, g, row, col, sums, rows);
         }
     }
 }
 
-/* A group's activations, [group / 4][stride][4], as [group / 4][rows][4]. */
+#define PART_OF(R)                                                                                                     \
+    static void part_##R(const es_dot *d, size_t g, size_t groups, const int16_t *wide, size_t row)                    \
+    {                                                                                                                  \
+        if (d->bits == 4 && d->ready)                                                                                  \
+            part(d, g, groups, wide, row, R, READY_4);                                                                 \
+        else if (d->bits == 4)                                                                                         \
+            part(d, g, groups, wide, row, R, PACKED_4);                                                                \
+        else if (d->ready)                                                                                             \
+            part(d, g, groups, wide, row, R, READY_8);                                                                 \
+        else                                                                                                           \
+            part(d, g, groups, wide, row, R, PACKED_8);                                                                \
+    }
+PART_OF(1)
+PART_OF(2)
+PART_OF(3)
+PART_OF(4)
+PART_OF(5)
+PART_OF(6)
+
+static void parts(const es_dot *d, size_t g, size_t groups, const int16_t *wide)
+{
+    static void (*const by_rows[PART])(const es_dot *, size_t, size_t, const int16_t *,
+                                       size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
+    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
+    by_rows[first - 1](d, g, groups, wide, 0);
+    if (first < d->rows)
+        by_rows[d->rows - first - 1](d, g, groups, wide, first);
+}
+
+/* A group's activations, [group / 4][stride][4], as `wide`. */
 static void widen(int16_t *wide, const int8_t *a, const es_dot *d)
 {
+    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
     size_t n = d->group * d->rows; /* a group is a multiple of 32 */
-    for (size_t i = 0; i < n && d->stride == d->rows; i += 16)
-        _mm256_storeu_si256((void *)(wide + i), _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(a + i))));
-    for (size_t k = 0; k < d->group / 4 && d->stride != d->rows; k++)
-        for (size_t i = 0; i < 4 * d->rows; i++)
-            wide[k * 4 * d->rows + i] = a[k * 4 * d->stride + i];
-}
-
-INLINE void group_rows(const es_dot *d, size_t g, const uint8_t *w, const int16_t *wide, size_t row, const size_t rows)
-{
-    for (size_t col = 0; col < ES_DOT_COLS; col += 16) {
-        if (d->bits == 4)
-            group_4(d, g, w, d->a + g * d->group * d->stride, row, col, rows);
-        else
-            group_8(d, g, w, wide, row, col, rows);
+    for (size_t i = 0; i < n && d->stride == d->rows; i += 16) {
+        __m128i fours = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(a + i)), order);
+        _mm256_storeu_si256((void *)(wide + i), _mm256_cvtepi8_epi16(fours));
+    }
+    for (size_t k = 0; k < d->group / 4 && d->stride != d->rows; k++, a += 4 * d->stride) {
+        for (size_t i = 0; i < 4 * d->rows; i += 4) {
+            *wide++ = a[i];
+            *wide++ = a[i + 2];
+            *wide++ = a[i + 1];
+            *wide++ = a[i + 3];
+        }
     }
 }
 
@@ -102,24 +207,42 @@ static void multiply(const es_dot *given)
 {
     const es_dot own = *given, *d = &own; /* which no store can change: else all is read again after each */
     int16_t wide[ES_DOT_GROUP * ES_DOT_ROWS];
-    size_t block = es_dot_block_bytes(d->group, d->bits, d->bf16);
     if (!d->add)
         memset(d->c, 0, d->rows * ES_DOT_COLS * sizeof *d->c);
-    for (size_t g = 0; g < d->groups; g++) {
-        const uint8_t *w = d->panel + g * block;
-        if (d->bits == 8)
-            widen(wide, d->a + g * d->group * d->stride, d);
-        size_t row = 0;
-        for (; row + 3 <= d->rows; row += 3)
-            group_rows(d, g, w, wide, row, 3);
-        if (d->rows - row == 2)
-            group_rows(d, g, w, wide, row, 2);
-        else if (d->rows - row == 1)
-            group_rows(d, g, w, wide, row, 1);
+    if (d->bits == 4)
+        parts(d, 0, d->groups, NULL);
+    for (size_t g = 0; g < d->groups && d->bits == 8; g++) {
+        widen(wide, d->a + g * d->group * d->stride, d);
+        parts(d, g, 1, wide);
+    }
+}
+
+/* 4 bits become bytes, 8 bits the even and the odd inputs of each step as numbers of 16 bits; scales float32. */
+static void prepare(uint8_t *ready, const uint8_t *panel, size_t group, size_t groups, size_t bits, bool bf16)
+{
+    const __m256i low = _mm256_set1_epi8(15), even = _mm256_set1_epi16(255);
+    const size_t step = 4 * ES_DOT_COLS, steps = group * bits / 32;
+    for (size_t g = 0; g < groups; g++) {
+        for (size_t k = 0; k < steps; k++) {
+            for (size_t i = 0; i < step; i += 32) {
+                __m256i both = load_weights(panel + i);
+                __m256i first = _mm256_and_si256(both, bits == 4 ? low : even);
+                __m256i second =
+                    bits == 4 ? _mm256_and_si256(_mm256_srli_epi16(both, 4), low) : _mm256_srli_epi16(both, 8);
+                _mm256_storeu_si256((void *)(ready + i), first);
+                _mm256_storeu_si256((void *)(ready + step + i), second);
+            }
+            panel += step;
+            ready += 2 * step;
+        }
+        for (size_t i = 0; i < 2 * ES_DOT_COLS; i += 8)
+            _mm256_storeu_ps((float *)(void *)ready + i, load_scales(panel, i, bf16));
+        panel += 2 * ES_DOT_COLS * (bf16 ? 2u : 4u);
+        ready += 2 * ES_DOT_COLS * sizeof(float);
     }
 }
 
 void es_dot_avx2(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "avx2", .quantise = quantise, .multiply = multiply};
+    *k = (es_dot_kernels){.name = "avx2", .quantise = quantise, .multiply = multiply, .prepare = prepare};
 }

@@ -51,11 +51,7 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
         }
         w += 4 * ES_DOT_COLS;
     }
-#pragma GCC unroll 6
-    for (size_t i = 0; i < rows; i++) {
-        fold(d, scales, g, row + i, col, sums[i][0]);
-        fold(d, scales, g, row + i, col + 8, sums[i][1]);
-    }
+    fold(d, scales, d->bf16, g, row, col, sums, rows);
 }
 
 #include "compute/cpu/dot_halves.h"

@@ -28,14 +28,23 @@ INLINE __m256 load_scales(const uint8_t *p, size_t i, bool bf16)
     return _mm256_loadu_ps((const void *)(p + 4 * i));
 }
 
-/* Eight columns from `col` on of a row: c += (scale * dot + bias * sum) * s, scales being those of the block. */
-INLINE void fold(const es_dot *d, const uint8_t *scales, size_t g, size_t row, size_t col, __m256i dot)
+/* 16 columns from `col` on of up to 6 rows: c += (scale * dot + bias * sum) * s, scales being those of the block. */
+INLINE void fold(const es_dot *d, const uint8_t *scales, const bool bf16, size_t g, size_t row, size_t col,
+                 __m256i dots[][2], const size_t rows)
 {
+    const float *row_sum = d->sum + g * d->stride + row, *row_scale = d->scale + g * d->stride + row;
+    __m256 scale[2] = {load_scales(scales, col, bf16), load_scales(scales, col + 8, bf16)};
+    __m256 bias[2] = {load_scales(scales, ES_DOT_COLS + col, bf16), load_scales(scales, ES_DOT_COLS + col + 8, bf16)};
     float *c = d->c + row * ES_DOT_COLS + col;
-    __m256 scale = load_scales(scales, col, d->bf16), bias = load_scales(scales, ES_DOT_COLS + col, d->bf16);
-    __m256 sum = _mm256_set1_ps(d->sum[g * d->stride + row]), s = _mm256_set1_ps(d->scale[g * d->stride + row]);
-    __m256 inner = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(dot), _mm256_mul_ps(bias, sum));
-    _mm256_storeu_ps(c, _mm256_fmadd_ps(inner, s, _mm256_loadu_ps(c)));
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++, c += ES_DOT_COLS) {
+        __m256 sum = _mm256_set1_ps(row_sum[i]), s = _mm256_set1_ps(row_scale[i]);
+#pragma GCC unroll 2
+        for (size_t j = 0; j < 2; j++) {
+            __m256 inner = _mm256_fmadd_ps(scale[j], _mm256_cvtepi32_ps(dots[i][j]), _mm256_mul_ps(bias[j], sum));
+            _mm256_storeu_ps(c + 8 * j, _mm256_fmadd_ps(inner, s, _mm256_loadu_ps(c + 8 * j)));
+        }
+    }
 }
 
 INLINE uint32_t largest(__m256i v)

@@ -2,7 +2,7 @@
  *
  * Rows of x become tiles of bytes once. A task then takes a panel of 32 outputs and a block of rows whose bytes stay in
  * the second-level cache: a depth of the panel at a time, which stays in the first-level one, is multiplied with every
- * tile, and a tile's rows are finished while they are warm. For many rows 4-bit weights are unpacked once a depth.
+ * tile, and a tile's rows are finished while they are warm. For many rows weights are unpacked once a depth.
  */
 #include "compute/cpu/device.h"
 
@@ -59,11 +59,15 @@ static void multiply_rows(const product *p, float *sums, size_t panel, size_t g,
 {
     const es_panels *w = p->w;
     const uint8_t *blocks = w->data + panel * w->panel_bytes + g * w->block_bytes;
-    bool unpack = w->bits == 4 && p->cpu->dot.unpack != NULL && last - first >= UNPACK_ROWS;
-    if (unpack) {
-        p->cpu->dot.unpack(room, blocks, w->group, groups, w->bf16);
+    const es_dot_kernels *k = &p->cpu->dot;
+    bool many = last - first >= UNPACK_ROWS, ready = many && k->prepare != NULL;
+    bool unpack = many && w->bits == 4 && k->unpack != NULL;
+    if (ready)
+        k->prepare(room, blocks, w->group, groups, w->bits, w->bf16);
+    else if (unpack)
+        k->unpack(room, blocks, w->group, groups, w->bf16);
+    if (ready || unpack)
         blocks = room;
-    }
     for (size_t row = first; row < last; row += ES_DOT_ROWS) {
         size_t rows = es_least(ES_DOT_ROWS, last - row);
         es_dot d = {
@@ -77,12 +81,13 @@ static void multiply_rows(const product *p, float *sums, size_t panel, size_t g,
             .sum = p->sum + row * w->groups + g * rows,
             .panel = blocks,
             .bf16 = w->bf16,
+            .ready = ready,
             .c = sums + (row - first) * ES_DOT_COLS,
             .add = g > 0,
         };
         if (g + groups == w->groups)
             await_rows(p, row, rows, panel * ES_DOT_COLS);
-        p->cpu->dot.multiply(&d);
+        k->multiply(&d);
         if (g + groups == w->groups)
             finish_rows(p, d.c, row, rows, panel * ES_DOT_COLS);
     }
