@@ -10,6 +10,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define HELD 5 /* rows of a tile whose float sums stay in registers */
+/* Bytes of weights to look ahead: the processor by itself does not look far enough, least where a few rows leave it
+ * much to compute with each. */
+#define AHEAD 8192
 #define FEW                                                                                                            \
     4 /* rows at most of a tile with two sets of sums, so that an instruction need not wait for the one before */
 
@@ -98,6 +101,8 @@ INLINE void tile(const es_dot *d, const size_t rows, const size_t bits)
         for (size_t i = 0; i < rows; i++)
             sums[i][0] = sums[i][1] = others[i][0] = others[i][1] = _mm512_setzero_si512();
         for (size_t p = 0; p < pairs; p++) {
+            for (size_t i = 0; i < pair; i += 64)
+                __builtin_prefetch(w + AHEAD + i, 0, 2);
             two_steps(sums, others, w, a, next, rows, bits);
             w += pair;
             a += 2 * next;

@@ -9,6 +9,7 @@
 #define DEPTH ES_DOT_DEPTH
 #define BLOCK_BYTES (768u << 10) /* of rows taken at once by a task: most of a second-level cache of 1 MB */
 #define UNPACK_ROWS 24           /* from so many rows on unpacking pays */
+#define TASKS 16                 /* a worker: few enough that weights are read in long runs, when rows are few */
 
 typedef struct product {
     const es_cpu *cpu;
@@ -16,6 +17,7 @@ typedef struct product {
     const float *x, *bias, *residual;
     float *y;
     size_t rows, block, panels; /* rows in all and of a block, a multiple of a tile's; panels of w */
+    size_t run, runs;           /* panels of a task, the last one's perhaps fewer; tasks of a block */
     float *scale, *sum;         /* [tiles][groups][rows of the tile] */
     int8_t *a;                  /* [tiles][in / 4][rows of the tile][4] */
     es_activation act;
@@ -97,10 +99,11 @@ static void outputs(void *context, size_t task, size_t worker)
 {
     const product *p = context;
     es_scratch *s = &p->cpu->scratch[worker];
-    size_t panel = task % p->panels, first = task / p->panels * p->block;
+    size_t from = task % p->runs * p->run, first = task / p->runs * p->block;
     size_t last = es_least(p->rows, first + p->block), depth = DEPTH / p->w->group;
-    for (size_t g = 0; g < p->w->groups; g += depth)
-        multiply_rows(p, s->sums, panel, g, es_least(depth, p->w->groups - g), first, last, (uint8_t *)s->panel);
+    for (size_t panel = from; panel < es_least(p->panels, from + p->run); panel++)
+        for (size_t g = 0; g < p->w->groups; g += depth)
+            multiply_rows(p, s->sums, panel, g, es_least(depth, p->w->groups - g), first, last, (uint8_t *)s->panel);
 }
 
 /* Rows of a block: as many as `most` and the cache hold, all blocks about equal. */
@@ -132,6 +135,8 @@ void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_c
         p.a = (int8_t *)(p.sum + p.rows * w->groups);
         es_cpu_ranges(cpu, (p.rows - 1) / ES_DOT_ROWS + 1, 1 + 65536 / (ES_DOT_ROWS * w->in), quantise_tiles, &p);
         bool small = p.rows * w->in * w->out < 131072; /* less work than waking a thread */
-        es_pool_run(small ? NULL : cpu->pool, ((p.rows - 1) / p.block + 1) * p.panels, outputs, &p);
+        p.run = p.rows < UNPACK_ROWS ? (p.panels - 1) / (TASKS * cpu->workers) + 1 : 1;
+        p.runs = (p.panels - 1) / p.run + 1;
+        es_pool_run(small ? NULL : cpu->pool, ((p.rows - 1) / p.block + 1) * p.runs, outputs, &p);
     }
 }
