@@ -2,7 +2,7 @@
 """Runs escriba and other engines alternately on the same checkpoint, frames, prompt, token count and thread count.
 
     bench/peers.py BUILD_DIR RESULTS_DIR [--size 1024x576] [--frames 8] [--tokens 64] [--threads 2] [--short]
-                   [--run NAME,NAME,...] [--model DIR] [--prepare] [--at ENGINE=DIR]
+                   [--run NAME,NAME,...] [--avx2] [--model DIR] [--prepare] [--at ENGINE=DIR]
 
 Each engine is installed once below BUILD_DIR/bench/peers, from the package registries, and the checkpoint (without --model the
 random 2B one of bench/bench.py) is converted for it once; --prepare does only that. --at names a place where an engine is
@@ -10,7 +10,11 @@ already: a virtual environment, or a directory with its programs in bin.
 
 --run is a list of runs in their order; without it each of RUNS stands between two of escriba. A run is one line appended to
 RESULTS_DIR/peers-SIZE.csv, so that a long comparison can be made in parts; a peer is compared with the mean of the escriba runs
-next to it, one before and one after. RESULTS_DIR/peers-SIZE.md is the table of the whole file. Python 3 standard library only.
+next to it, one before and one after. RESULTS_DIR/peers-SIZE.md is the table of the whole file.
+
+--avx2 holds every engine to AVX2, as on a processor that has no more, and writes peers-avx2-SIZE: escriba by --isa avx2, llama.cpp
+compiled for it, Ollama with that variant alone, and what asks the processor at run time by a library that hides the rest from it
+(peers/avx2_only.c; needs a C compiler). Python 3 standard library only.
 """
 
 import argparse
@@ -57,12 +61,26 @@ RUNS = {
     "mlx_vlm": ("mlx", "dressed", 1, "float32, MLX's CPU device with OpenBLAS, 1 frame; all but 8 tokens extrapolated",
                 ["--float32", "--measured-tokens", "8"]),
 }  # fmt: skip
+COMPILED = ("llama.cpp", "ollama")  # for one processor or for several: what they use is not asked for at run time alone
 # With --short, of engines that answer frames one after another, or whose batch is full with fewer
 SHORT = {"llama.cpp": 4, "llama.cpp-bf16": 4, "ollama": 2, "transformers": 2, "transformers-batched": 4}
 
 
 def run(command, **more):
     return subprocess.run([str(part) for part in command], check=True, **more)
+
+
+def hides_the_rest(args):
+    """A library to preload, so that a program that asks finds AVX2 and nothing wider; none where there is nothing wider."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    if "avx512f" not in info and "avx_vnni" not in info:
+        return []
+
+    def compiled(where):
+        where.mkdir()
+        run(["cc", "-O2", "-fPIC", "-shared", SCRIPTS / "avx2_only.c", "-o", where / "avx2_only.so"])
+
+    return [str(Once(args.build.resolve() / "bench" / "peers" / "avx2_only")(compiled) / "avx2_only.so")]
 
 
 class Once:
@@ -84,6 +102,8 @@ class Once:
 
 def engine_at(args, engine):
     """Where an engine is; installed the first time."""
+    if args.avx2 and engine in COMPILED:
+        engine += "-avx2"
     if engine in args.at:
         return args.at[engine]
 
@@ -92,10 +112,13 @@ def engine_at(args, engine):
         run([where / "bin" / "python", "-m", "pip", "install", "--quiet", *PACKAGES[engine]])
 
     def built(where):
-        if engine == "llama.cpp":
-            run([SCRIPTS / "build_llama.sh", where, sys.executable])
-        else:
-            run([SCRIPTS / "build_ollama.sh", where, engine_at(args, "llama.cpp") / "source" / "vendor"])
+        if engine.startswith("llama.cpp"):
+            run([SCRIPTS / "build_llama.sh", where, sys.executable, *(["avx2"] if args.avx2 else [])])
+            return
+        run([SCRIPTS / "build_ollama.sh", where, engine_at(args, "llama.cpp") / "source" / "vendor"])
+        for variant in where.glob("lib/ollama/libggml-cpu-*") if args.avx2 else ():
+            if "haswell" not in variant.name:
+                variant.unlink()
 
     return Once(args.build / "bench" / "peers" / engine)(environment if engine in PACKAGES else built)
 
@@ -126,7 +149,7 @@ def model_for(args, form):
 def run_own(args, frames):
     table = args.results / "peers-own.csv"
     run([args.build / "src" / "cli" / "escriba", "bench", "--model", args.model, "--precision", "fast", "--at-once", len(frames),
-         "--tokens", args.tokens, "--threads", args.threads, "--prompt", PROMPT, "--csv", table, *frames],
+         "--tokens", args.tokens, "--threads", args.threads, "--prompt", PROMPT, "--csv", table, *(["--isa", "avx2"] if args.avx2 else []), *frames],
         stdout=subprocess.DEVNULL)  # fmt: skip
     with open(table, encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
@@ -149,11 +172,15 @@ def run_peer(args, name, frames, warm):
                    model.parent / f"{engine}.log"]  # fmt: skip
     if engine == "mlx":
         environment.update(OPENBLAS_NUM_THREADS=str(args.threads), LD_PRELOAD=open_blas())
+    if args.avx2 and engine not in COMPILED:
+        environment["LD_PRELOAD"] = ":".join([*hides_the_rest(args), environment.get("LD_PRELOAD", "")]).strip(":")
     command += ["--tokens", args.tokens, "--threads", args.threads, "--batch", min(at_once, len(frames)), "--prompt", PROMPT,
                 "--warm", warm, *flags, *frames]  # fmt: skip
     told = json.loads(run(command, stdout=subprocess.PIPE, text=True, env=environment).stdout.splitlines()[-1])
     if told["generated"] != args.tokens * len(frames) and "--measured-tokens" not in flags:
         sys.exit(f"{name} made {told['generated']} tokens, not {args.tokens * len(frames)}")
+    if args.avx2 and engine == "ollama" and "libggml-cpu-haswell" not in (model.parent / "ollama.log").read_text(errors="replace"):
+        sys.exit("Ollama's log does not name the AVX2 variant: what it ran on is not known")
     return {"engine": told["peer"], "version": f"{told['version']} ({told['beside']})", "way": way, "at_once": told["batch"],
             "prompt_tokens": told["prompt_tokens"], "seconds": told["seconds"], "peak_memory": told["peak_memory"],
             "phases": told.get("phases", {})}  # fmt: skip
@@ -171,6 +198,10 @@ def processor_name():
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table_of(args, kind):
+    return args.results / f"peers-{'avx2-' if args.avx2 else ''}{args.size}.{kind}"
 
 
 def rows_of(table):
@@ -192,7 +223,8 @@ def ratio_of(rows, at):
 
 def report(args, rows):
     last = rows[-1]
-    lines = [f"Frames of {args.size}, {last['tokens']} new tokens each, {last['threads']} threads, {last['processor']}; runs in "
+    lines = [f"Frames of {args.size}, {last['tokens']} new tokens each, {last['threads']} threads, {last['processor']}"
+             f"{', every engine held to AVX2' if args.avx2 else ''}; runs in "
              "the order in which they were made. A ratio is a peer's time a frame over the mean of the escriba runs just before "
              "and after it.", "",
              "| engine | way | frames | prompt tokens | s / frame | peak memory | escriba is faster |",
@@ -203,7 +235,7 @@ def report(args, rows):
                      f"{float(row['seconds_a_frame']):.2f} | {int(row['peak_memory']) / 1e9:.2f} GB | "
                      f"{f'x{ratio:.2f}' if ratio else ''} |")  # fmt: skip
     text = "\n".join(lines) + "\n"
-    (args.results / f"peers-{args.size}.md").write_text(text, encoding="utf-8")
+    table_of(args, "md").write_text(text, encoding="utf-8")
     return text
 
 
@@ -228,6 +260,7 @@ def arguments():
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--run", help=f"{OWN} and any of {', '.join(RUNS)}")
+    parser.add_argument("--avx2", action="store_true", help="every engine as on a processor with AVX2 and nothing wider")
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--short", action="store_true", help="fewer frames where that leaves the time a frame as it is")
     parser.add_argument("--at", action="append", default=[], metavar="ENGINE=DIR")
@@ -250,7 +283,7 @@ def main():
     if args.prepare:
         return
     args.results.mkdir(parents=True, exist_ok=True)
-    table, text = args.results / f"peers-{args.size}.csv", ""
+    table, text = table_of(args, "csv"), ""
     frames, warm = frames_of(args)
     for name in args.run:
         taken = frames[:1 if name == "mlx_vlm" else SHORT.get(name, len(frames)) if args.short else len(frames)]

@@ -217,6 +217,11 @@ static void centred_products_are_the_same(void **state)
         memcpy(block + group * ES_DOT_COLS, scales, sizeof scales);
         fill_rows(&r, x, rows * group);
         rng_fill(&r, begin, rows * ES_DOT_COLS, 1.0f);
+        bool positive = rng_below(&r, 2) == 0, full = rng_below(&r, 8) == 0;
+        for (size_t j = 0; j < rows * group && positive; j++)
+            x[j] = full ? 1.0f : fabsf(x[j]); /* bytes of 127 */
+        for (size_t j = 0; j < group * ES_DOT_COLS && full; j++)
+            block[j] = rng_below(&r, 4) == 0 ? 1 : 255;
         bytes b = bytes_make(&k[0], x, group, rows, group, group);
         for (size_t j = 0; j < rows; j++)
             start[j] = -128 * (int32_t)b.sum[j];
@@ -233,7 +238,8 @@ static void centred_products_are_the_same(void **state)
                     .c = plain,
                     .add = add,
                     .start = start,
-                    .unscaled = unscaled};
+                    .unscaled = unscaled,
+                    .positive = positive};
         memcpy(plain, begin, sizeof plain);
         k[0].multiply(&d);
         memcpy(want, begin, sizeof want);

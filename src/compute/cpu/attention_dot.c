@@ -223,7 +223,7 @@ static void group_values(const heads *h, float *out, size_t rows, const int8_t *
 {
     int32_t start[ES_DOT_COLS];
     void (*multiply)(const es_dot *d) = h->cpu->dot.centred != NULL ? h->cpu->dot.centred : h->cpu->dot.multiply;
-    es_dot d = {.stride = ES_DOT_COLS, .group = ES_WEIGH, .groups = 1, .bits = 8, .add = true};
+    es_dot d = {.stride = ES_DOT_COLS, .group = ES_WEIGH, .groups = 1, .bits = 8, .add = true, .positive = true};
     for (size_t i = 0; i < ES_DOT_COLS; i++) {
         float whole = sum[i] >= 0.0f ? sum[i] : 0.0f; /* it may be no number: then so will the result be */
         start[i] = -128 * (int32_t)whole;

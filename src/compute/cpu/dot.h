@@ -29,6 +29,7 @@ typedef struct es_dot {
     bool add;             /* go on from what c holds; otherwise from zero */
     const int32_t *start; /* of `centred` alone: [rows], -128 times a row's sum */
     bool unscaled;        /* of `centred` alone: all scales of the block are 1 */
+    bool positive;        /* of `centred` alone: a holds nothing below 0 */
 } es_dot;
 
 typedef struct es_dot_kernels {

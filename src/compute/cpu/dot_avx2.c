@@ -103,14 +103,11 @@ INLINE void two_of_8(tile_sums sums, __m256i left, __m256i right, const int16_t 
         add_words(sums[i], left, right, wide + 4 * i);
 }
 
-/* `wide` [group / 4][rows of the tile][4]: inputs 0, 2, 1, 3 of each step. */
-INLINE void group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, const size_t next, size_t group,
-                       const size_t rows, const form f)
+/* Onto sums. `wide` [group / 4][rows of the tile][4]: inputs 0, 2, 1, 3 of each step. */
+INLINE void add_group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, const size_t next, size_t group,
+                           const size_t rows, const form f)
 {
     const __m256i even = _mm256_set1_epi16(255);
-#pragma GCC unroll 6
-    for (size_t i = 0; i < rows; i++)
-        sums[i][0] = sums[i][1] = _mm256_setzero_si256();
     for (size_t k = 0; k < group; k += 4, wide += next) {
         __m256i left = load_weights(w), right = load_weights(w + 32);
         if (f == READY_8) {
@@ -126,6 +123,15 @@ INLINE void group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, co
         }
         two_of_8(sums, left, right, wide + 2, rows);
     }
+}
+
+INLINE void group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, const size_t next, size_t group,
+                       const size_t rows, const form f)
+{
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++)
+        sums[i][0] = sums[i][1] = _mm256_setzero_si256();
+    add_group_of_8(sums, w, wide, next, group, rows, f);
 }
 
 static size_t block_bytes(const es_dot *d, const form f)
@@ -217,6 +223,95 @@ static void multiply(const es_dot *given)
     }
 }
 
+/* sums += four activations, none below 0, times two vectors of signed weights: 2 * 127 * 128 fits 16 bits. */
+INLINE void add_positive(__m256i sum[COLS], __m256i left, __m256i right, const int8_t *a)
+{
+    static const int16_t ones[16] __attribute__((aligned(32))) = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    __m256i x, t;
+    __asm__("vpbroadcastd %[a], %[x]\n\t"
+            "vpmaddubsw %[left], %[x], %[t]\n\t"
+            "vpmaddubsw %[right], %[x], %[x]\n\t"
+            "vpmaddwd %[ones], %[t], %[t]\n\t"
+            "vpmaddwd %[ones], %[x], %[x]\n\t"
+            "vpaddd %[t], %[first], %[first]\n\t"
+            "vpaddd %[x], %[second], %[second]"
+            : [first] "+x"(sum[0]), [second] "+x"(sum[1]), [x] "=&x"(x), [t] "=&x"(t)
+            : [left] "x"(left), [right] "x"(right), [a] "m"(FOUR_BYTES(a)), [ones] "m"(ones));
+}
+
+/* Rows [row, row + rows) and 16 columns. `wide` as above; of no use where the activations are positive. */
+INLINE void centred_half(const es_dot *d, const int16_t *wide, size_t row, size_t col, const size_t rows,
+                         const bool positive)
+{
+    const __m256i flip = _mm256_set1_epi8(-128);
+    tile_sums sums;
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++)
+        sums[i][0] = sums[i][1] = positive ? _mm256_setzero_si256() : _mm256_set1_epi32(d->start[row + i]);
+    const uint8_t *w = d->panel + 4 * col;
+    if (positive) {
+        const int8_t *a = d->a + 4 * row;
+        const size_t next = 4 * d->stride;
+        for (size_t k = 0; k < d->group; k += 4, w += 4 * ES_DOT_COLS, a += next) {
+            __m256i left = _mm256_xor_si256(load_weights(w), flip),
+                    right = _mm256_xor_si256(load_weights(w + 32), flip);
+#pragma GCC unroll 6
+            for (size_t i = 0; i < rows; i++)
+                add_positive(sums[i], left, right, a + 4 * i);
+        }
+    } else {
+        add_group_of_8(sums, w, wide + 4 * row, 4 * d->rows, d->group, rows, PACKED_8);
+    }
+    const uint8_t *scales = d->panel + es_dot_weight_bytes(d->group, 8);
+    const __m256 one = _mm256_set1_ps(1.0f);
+    __m256 scale[COLS] = {d->unscaled ? one : load_scales(scales, col, d->bf16),
+                          d->unscaled ? one : load_scales(scales, col + 8, d->bf16)};
+    const float *row_scale = d->scale + row;
+    const bool add = d->add;
+    float *c = d->c + row * ES_DOT_COLS + col;
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++, c += ES_DOT_COLS) {
+        __m256 s = _mm256_set1_ps(row_scale[i]);
+#pragma GCC unroll 2
+        for (size_t j = 0; j < COLS; j++) {
+            __m256 scaled = _mm256_mul_ps(scale[j], _mm256_cvtepi32_ps(sums[i][j]));
+            __m256 before = add ? _mm256_loadu_ps(c + 8 * j) : _mm256_setzero_ps();
+            _mm256_storeu_ps(c + 8 * j, _mm256_fmadd_ps(scaled, s, before));
+        }
+    }
+}
+
+#define CENTRED(R)                                                                                                     \
+    static void centred_##R(const es_dot *d, const int16_t *wide, size_t row)                                          \
+    {                                                                                                                  \
+        for (size_t col = 0; col < ES_DOT_COLS; col += 8 * COLS) {                                                     \
+            if (d->positive)                                                                                           \
+                centred_half(d, wide, row, col, R, true);                                                              \
+            else                                                                                                       \
+                centred_half(d, wide, row, col, R, false);                                                             \
+        }                                                                                                              \
+    }
+CENTRED(1)
+CENTRED(2)
+CENTRED(3)
+CENTRED(4)
+CENTRED(5)
+CENTRED(6)
+
+static void centred(const es_dot *given)
+{
+    static void (*const by_rows[PART])(const es_dot *, const int16_t *, size_t) = {centred_1, centred_2, centred_3,
+                                                                                   centred_4, centred_5, centred_6};
+    const es_dot own = *given, *d = &own;
+    int16_t wide[ES_DOT_GROUP * ES_DOT_ROWS];
+    if (!d->positive)
+        widen(wide, d->a, d);
+    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2;
+    by_rows[first - 1](d, wide, 0);
+    if (first < d->rows)
+        by_rows[d->rows - first - 1](d, wide, first);
+}
+
 /* 4 bits become bytes, 8 bits the even and the odd inputs of each step as numbers of 16 bits; scales float32. */
 static void prepare(uint8_t *ready, const uint8_t *panel, size_t group, size_t groups, size_t bits, bool bf16)
 {
@@ -244,5 +339,10 @@ static void prepare(uint8_t *ready, const uint8_t *panel, size_t group, size_t g
 
 void es_dot_avx2(es_dot_kernels *k)
 {
-    *k = (es_dot_kernels){.name = "avx2", .quantise = quantise, .multiply = multiply, .prepare = prepare};
+    *k = (es_dot_kernels){.name = "avx2",
+                          .quick_bytes = true,
+                          .quantise = quantise,
+                          .multiply = multiply,
+                          .centred = centred,
+                          .prepare = prepare};
 }

@@ -70,8 +70,9 @@ typedef struct es_kernels {
     void (*rope)(float *x, const float *cosines, const float *sines, size_t half);
 
     /* One more block of a running softmax: s[0..n) becomes exp(s - m), where m is the larger of *max and the block's
-     * largest, *max becomes m and *sum becomes *sum * r + the block's sum. Returns r = exp(old *max - m), by which what
-     * was gathered before must be scaled. n 0 changes nothing and returns 1. */
+     * largest (what is below e^-87 may become that), *max becomes m and *sum becomes *sum * r + the block's sum.
+     * Returns r = exp(old *max - m), by which what was gathered before must be scaled. n 0 changes nothing and
+     * returns 1. */
     float (*softmax)(float *s, size_t n, float *max, float *sum);
 
     /* The same for ES_WEIGH keys and ES_WEIGH_QUERIES queries at once, with weights as bytes for an integer product.

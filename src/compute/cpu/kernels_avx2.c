@@ -56,6 +56,12 @@ INLINE_WORD vf v_scale2(vf p, vf n)
     return _mm256_mul_ps(_mm256_mul_ps(p, first), second);
 }
 
+INLINE_WORD vf v_scale2_near(vf p, vf n)
+{
+    vi bits = _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23));
+    return _mm256_castsi256_ps(bits);
+}
+
 INLINE_WORD float v_largest(vf v)
 {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

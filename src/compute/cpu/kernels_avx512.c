@@ -22,6 +22,7 @@ typedef __m512d vd;
 #define v_min _mm512_min_ps
 #define v_round(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_scale2 _mm512_scalef_ps
+#define v_scale2_near _mm512_scalef_ps
 #define v_above_floor(x) _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
 #define v_scale2_floor _mm512_scalef_ps
 #define v_where_negative(x, a, b) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a)

@@ -58,6 +58,12 @@ INLINE_WORD vf v_scale2(vf p, vf n)
     return vmulq_f32(vmulq_f32(p, first), second);
 }
 
+INLINE_WORD vf v_scale2_near(vf p, vf n)
+{
+    int32x4_t bits = vaddq_s32(vreinterpretq_s32_f32(p), vshlq_n_s32(vcvtq_s32_f32(n), 23));
+    return vreinterpretq_f32_s32(bits);
+}
+
 INLINE_WORD void v_store_fours(int8_t *p, const vf four[4])
 {
     vi bytes = vreinterpretq_u32_f32(four[0]);

@@ -7,6 +7,7 @@
  *   v_max v_min         of (bound, x): a NaN in x comes through
  *   v_round             to the nearest integer, ties to even
  *   v_scale2(p, n)      p * 2^n for whole n in [-150, 129], rounded once
+ *   v_scale2_near(p, n) the same where p and what comes out are normal numbers, or p is none
  *   v_above_floor(x), v_scale2_floor(p, x)   x - floor(x); p * 2^floor(x). Not everywhere
  *   v_where_negative(x, a, b)   a where x < 0, b elsewhere
  *   v_largest           the largest lane
@@ -270,12 +271,12 @@ static void pack_affine(float *panel, const es_affine *w, size_t rows, size_t k)
 
 /* --- exponential and what is made of it --- */
 
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q the Chebyshev fit of degree 4 over
- * that range (8e-9 off). The kernel test holds it to 2 ulp and finds 1; 0 below -104, infinity above 88.73, e^0 is 1.
+/* e^r and n of e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q the Chebyshev fit of
+ * degree 4 over that range (8e-9 off). The kernel test holds it to 2 ulp and finds 1; 0 below -104, infinity
+ * above 88.73, e^0 is 1.
  */
-INLINE vf v_exp_within(vf x, float least, float most)
+INLINE vf v_exp_parts(vf x, vf *exponent)
 {
-    x = v_min(v_set(most), v_max(v_set(least), x));
     vf n = v_round(v_mul(x, v_set(1.44269504f)));
     vf r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts: 355/512, and the rest */
     r = v_fma(n, v_set(2.12194440e-4f), r);
@@ -283,19 +284,28 @@ INLINE vf v_exp_within(vf x, float least, float most)
     q = v_fma(q, r, v_set(4.16665487e-2f));
     q = v_fma(q, r, v_set(1.66665733e-1f));
     q = v_fma(q, r, v_set(0.5f));
-    vf p = v_fma(v_mul(q, r), r, r);
-    return v_scale2(v_add(p, v_set(1.0f)), n);
+    *exponent = n;
+    return v_add(v_fma(v_mul(q, r), r, r), v_set(1.0f));
 }
 
 INLINE vf v_exp(vf x)
 {
-    return v_exp_within(x, -104.0f, 89.0f);
+    vf n, p = v_exp_parts(v_min(v_set(89.0f), v_max(v_set(-104.0f), x)), &n);
+    return v_scale2(p, n);
 }
 
 /* Where it is added to 1 or divides: no subnormal numbers, which processors take hundreds of turns for, no infinity. */
 INLINE vf v_exp_near(vf x)
 {
-    return v_exp_within(x, -87.0f, 87.0f);
+    vf n, p = v_exp_parts(v_min(v_set(87.0f), v_max(v_set(-87.0f), x)), &n);
+    return v_scale2_near(p, n);
+}
+
+/* For x <= 0; e^-87 below -87. */
+INLINE vf v_exp_weight(vf x)
+{
+    vf n, p = v_exp_parts(v_max(v_set(-87.0f), x), &n);
+    return v_scale2_near(p, n);
 }
 
 INLINE vf v_silu(vf x)
@@ -458,20 +468,27 @@ static float softmax(float *s, size_t n, float *max, float *sum)
     if (n == 0)
         return 1.0f;
     size_t whole = n / VL * VL;
-    vf top = v_set(*max);
-    for (size_t i = 0; i < whole; i += VL)
+    vf top = v_set(*max), tops[4] = {top, top, top, top}; /* which need not wait for each other */
+    size_t fours = whole / (4 * VL) * (4 * VL);
+    for (size_t i = 0; i < fours; i += 4 * VL)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < 4; c++)
+            tops[c] = v_max(tops[c], v_load(s + i + c * VL));
+    for (size_t i = fours; i < whole; i += VL)
         top = v_max(top, v_load(s + i));
+    for (size_t c = 0; c < 4; c++)
+        top = v_max(top, tops[c]);
     float largest = v_largest(top);
     for (size_t i = whole; i < n; i++)
         largest = s[i] > largest ? s[i] : largest;
     vf total = v_set(0.0f), m = v_set(largest);
     for (size_t i = 0; i < whole; i += VL) {
-        vf e = v_exp(v_sub(v_load(s + i), m));
+        vf e = v_exp_weight(v_sub(v_load(s + i), m));
         v_store(s + i, e);
         total = v_add(total, e);
     }
     if (whole < n) {
-        store_part(s + whole, v_exp(v_sub(load_part(s + whole, n - whole), m)), n - whole);
+        store_part(s + whole, v_exp_weight(v_sub(load_part(s + whole, n - whole), m)), n - whole);
         total = v_add(total, load_part(s + whole, n - whole));
     }
     float lanes[VL], block = 0.0f;
@@ -500,7 +517,7 @@ INLINE vf v_weight(vf x)
     vf n = v_round(x), f = v_sub(x, n);
     vf p = v_fma(v_set(127.0f * 5.50089338e-2f), f, v_set(127.0f * 2.42210969e-1f));
     p = v_fma(p, f, v_set(127.0f * 6.93282928e-1f));
-    return v_scale2(v_fma(p, f, v_set(127.0f)), n);
+    return v_scale2_near(v_fma(p, f, v_set(127.0f)), n);
 #endif
 }
 
