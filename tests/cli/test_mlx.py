@@ -40,6 +40,10 @@ class Answers(common.Case):
         want = self.answers("--device", "cpu", "--interleaved", "4", some=4)
         self.assertEqual(self.answers("--interleaved", "4", "--device", DEVICE, some=4), want)
 
+    def test_the_same_answers_by_mlx_alone(self):
+        env = {"ESCRIBA_MLX_PRODUCTS": "mlx"}
+        self.assertEqual(self.answers("--device", DEVICE, env=env, some=4), self.answers("--device", "cpu", some=4))
+
     def test_the_variable_of_the_original(self):
         want = self.answers("--device", "cpu", "--max-tokens", "6", "--free-form", some=2)
         env = {"ESCRIBANO_VLM_BACKEND": "mlx", "ESCRIBANO_VLM_DEVICE": DEVICE}

@@ -150,6 +150,17 @@ static void segment_task(void *context, size_t task, size_t worker)
     attend_tile(g, *segment, task / tiles, task % tiles * ES_TILE_ROWS, worker);
 }
 
+void es_cpu_attend(es_device *d, float *y, const float *qkv, int64_t heads, int64_t head_dim, const es_segment *list,
+                   size_t n)
+{
+    es_cpu *cpu = (es_cpu *)d;
+    segments g = {.cpu = cpu, .qkv = qkv, .y = y, .heads = (size_t)heads, .dim = (size_t)head_dim, .list = list};
+    size_t tasks = 0;
+    for (size_t i = 0; i < n; i++)
+        tasks += g.heads * tiles_of((size_t)list[i].count);
+    es_pool_run(cpu->pool, tasks, segment_task, &g);
+}
+
 void es_cpu_attend_segments(es_device *d, es_tensor *y, const es_tensor *qkv, int64_t heads, int64_t head_dim,
                             const es_segment *list, size_t n)
 {
@@ -159,23 +170,14 @@ void es_cpu_attend_segments(es_device *d, es_tensor *y, const es_tensor *qkv, in
                        ES_HEAD_DIM_MAX);
         return;
     }
-    segments g = {.cpu = cpu,
-                  .qkv = es_rows(qkv, 0),
-                  .y = es_rows(y, 0),
-                  .heads = (size_t)heads,
-                  .dim = (size_t)head_dim,
-                  .list = list};
     bool small = es_cpu_small(cpu, heads * head_dim, heads * head_dim);
-    if (cpu->precision != ES_PRECISION_EXACT && cpu->dot.quick_bytes && !small && !cpu->in_floats) {
-        for (size_t i = 0; i < n; i++)
-            es_cpu_attend_dot(cpu, es_rows(y, list[i].first), es_rows(qkv, list[i].first), g.heads, g.dim,
-                              (size_t)list[i].count);
+    if (cpu->precision == ES_PRECISION_EXACT || !cpu->dot.quick_bytes || small || cpu->in_floats) {
+        es_cpu_attend(d, es_rows(y, 0), es_rows(qkv, 0), heads, head_dim, list, n);
         return;
     }
-    size_t tasks = 0;
     for (size_t i = 0; i < n; i++)
-        tasks += g.heads * tiles_of((size_t)list[i].count);
-    es_pool_run(cpu->pool, tasks, segment_task, &g);
+        es_cpu_attend_dot(cpu, es_rows(y, list[i].first), es_rows(qkv, list[i].first), (size_t)heads, (size_t)head_dim,
+                          (size_t)list[i].count);
 }
 
 /* --- the key-value cache --- */

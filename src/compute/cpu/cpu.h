@@ -36,6 +36,16 @@ es_status es_cpu_device_create(es_device **device, const es_cpu_options *options
  * precision's drift is theirs. Slow: for measuring. To be called before anything else is made on the device. */
 void es_cpu_in_floats(es_device *device);
 
+/* es_op_linear, es_op_embed and es_op_attend_segments on memory of the caller's, by an exact cpu device and its
+ * matrices: x [rows, w->cols], bias [w->rows] and residual [rows, w->rows], which may be NULL, y [rows, w->rows], which
+ * may be the residual. What es_op_... check for shapes and lists is the caller's business; they cannot fail. */
+void es_cpu_multiply(es_device *device, float *y, const float *x, int64_t rows, const es_matrix *w, const float *bias,
+                     es_activation act, const float *residual);
+void es_cpu_look_up(es_device *device, float *y, const es_matrix *table, const int32_t *ids, int64_t n);
+void es_cpu_attend(es_device *device, float *y, const float *qkv, int64_t heads, int64_t head_dim,
+                   const es_segment *segments, size_t n);
+#define ES_HEAD_DIM_MAX 512 /* of attention */
+
 /* Words for doctor: processor name and the features that matter, e.g. "AMD EPYC ...: avx2 fma avx512f avx512_vnni". */
 void es_cpu_describe(char *text, size_t size);
 

@@ -11,9 +11,8 @@
     96                    /* query rows of one attention task: a multiple of every `mr`, and enough to pay for packing \
                            */
 #define ES_BLOCK_KEYS 256 /* keys of one step of the running softmax */
-#define ES_HEAD_DIM_MAX 512    /* of attention */
-#define ES_PAGE_MAX 1024       /* tokens a page of the key-value cache */
-#define ES_SUM_ROWS 1536       /* rows of x taken at once by linear */
+#define ES_PAGE_MAX 1024  /* tokens a page of the key-value cache */
+#define ES_SUM_ROWS 1536  /* rows of x taken at once by linear */
 #define ES_X_FLOATS (2u << 20) /* floats of x packed at once by linear: 8 MB, a share of the last-level cache */
 
 /* One worker's own memory. Made once; pages never touched cost nothing. */

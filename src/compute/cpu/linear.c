@@ -130,14 +130,10 @@ static void outputs(void *context, size_t task, size_t worker)
               p->residual != NULL ? p->residual + first : NULL, p->rows, width, p->act);
 }
 
-void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matrix *w, const es_tensor *bias,
-                   es_activation act, const es_tensor *residual)
+void es_cpu_multiply(es_device *d, float *y, const float *x, int64_t rows, const es_matrix *w, const float *bias,
+                     es_activation act, const float *residual)
 {
     es_cpu *cpu = (es_cpu *)d;
-    if (((const es_cpu_matrix *)w)->panels != NULL && !cpu->in_floats) {
-        es_cpu_linear_dot(cpu, y, x, (const es_cpu_matrix *)w, bias, act, residual);
-        return;
-    }
     size_t in = (size_t)w->cols, mr = cpu->k.mr;
     /* matrix_create made room for at least one tile of this depth. */
     size_t most = es_least(ES_SUM_ROWS, cpu->x_capacity / in / mr * mr);
@@ -145,23 +141,34 @@ void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matr
         .cpu = cpu,
         .w = &((const es_cpu_matrix *)w)->source,
         .panels = ((const es_cpu_matrix *)w)->panels,
-        .bias = bias != NULL ? es_rows(bias, 0) : NULL,
+        .bias = bias,
         .in = in,
         .out = (size_t)w->rows,
         .act = act,
     };
     size_t panels = (p.out + cpu->k.nr - 1) / cpu->k.nr;
-    for (size_t first = 0; first < (size_t)x->rows; first += most) {
-        p.rows = es_least(most, (size_t)x->rows - first);
-        p.x = es_rows(x, (int64_t)first);
-        p.y = es_rows(y, (int64_t)first);
-        p.residual = residual != NULL ? es_rows(residual, (int64_t)first) : NULL;
+    for (size_t first = 0; first < (size_t)rows; first += most) {
+        p.rows = es_least(most, (size_t)rows - first);
+        p.x = x + first * in;
+        p.y = y + first * p.out;
+        p.residual = residual != NULL ? residual + first * p.out : NULL;
         p.x_panels = p.rows == 1 ? p.x : cpu->x_panels; /* one row is its own panel */
         if (p.rows > 1)
             es_cpu_ranges(cpu, (p.rows + mr - 1) / mr, 1 + 65536 / (mr * in), pack_rows, &p);
         bool small = p.rows * in * p.out < 32768; /* less work than waking a thread */
         es_pool_run(small ? NULL : cpu->pool, panels, outputs, &p);
     }
+}
+
+void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matrix *w, const es_tensor *bias,
+                   es_activation act, const es_tensor *residual)
+{
+    es_cpu *cpu = (es_cpu *)d;
+    if (((const es_cpu_matrix *)w)->panels != NULL && !cpu->in_floats)
+        es_cpu_linear_dot(cpu, y, x, (const es_cpu_matrix *)w, bias, act, residual);
+    else
+        es_cpu_multiply(d, es_rows(y, 0), es_rows(x, 0), x->rows, w, bias != NULL ? es_rows(bias, 0) : NULL, act,
+                        residual != NULL ? es_rows(residual, 0) : NULL);
 }
 
 /* --- embed --- */
@@ -202,8 +209,13 @@ static void embed_rows(const void *context, size_t first, size_t last)
         unpack_row(l->y + i * (size_t)l->table->cols, l->table, (size_t)l->ids[i]);
 }
 
+void es_cpu_look_up(es_device *d, float *y, const es_matrix *table, const int32_t *ids, int64_t n)
+{
+    lookup l = {.y = y, .table = &((const es_cpu_matrix *)table)->source, .ids = ids};
+    es_cpu_ranges((es_cpu *)d, (size_t)n, 1 + 16384 / (size_t)table->cols, embed_rows, &l);
+}
+
 void es_cpu_embed(es_device *d, es_tensor *y, const es_matrix *table, const int32_t *ids, int64_t n)
 {
-    lookup l = {.y = es_rows(y, 0), .table = &((const es_cpu_matrix *)table)->source, .ids = ids};
-    es_cpu_ranges((es_cpu *)d, (size_t)n, 1 + 16384 / (size_t)table->cols, embed_rows, &l);
+    es_cpu_look_up(d, es_rows(y, 0), table, ids, n);
 }

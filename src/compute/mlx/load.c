@@ -83,7 +83,10 @@ es_status es_mlx_describe(es_mlx_info *info, es_error *err)
 es_status es_mlx_device_create(es_device **device, const es_mlx_options *options, es_error *err)
 {
     const es_mlx_plugin *plugin;
+    es_mlx_options o = options != NULL ? *options : (es_mlx_options){.where = ES_MLX_ANY};
+    const char *products = getenv("ESCRIBA_MLX_PRODUCTS");
     *device = NULL;
     ES_TRY(load(&plugin, err));
-    return plugin->create(device, options, err);
+    o.mlx_products = o.mlx_products || (products != NULL && strcmp(products, "mlx") == 0);
+    return plugin->create(device, &o, err);
 }

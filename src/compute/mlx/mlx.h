@@ -14,6 +14,7 @@ typedef struct es_mlx_options {
                                not packed yet become 4 bits, too */
     es_dtype numbers;       /* of activations, when `numbers_given`: ES_F32, ES_F16 or ES_BF16 whatever the precision */
     bool numbers_given;
+    bool mlx_products; /* on the processor MLX multiplies, not the cpu device for it */
 } es_mlx_options;
 
 typedef struct es_mlx_info {
@@ -28,7 +29,7 @@ typedef struct es_mlx_info {
 bool es_mlx_installed(void);
 /* Loads the plug-in and asks MLX what it has. ES_ERR_UNSUPPORTED: not installed, too old or new, or it cannot start. */
 es_status es_mlx_describe(es_mlx_info *info, es_error *err);
-/* Errors as above; options NULL means the defaults. */
+/* Errors as above; options NULL means the defaults. ESCRIBA_MLX_PRODUCTS=mlx in the environment sets mlx_products. */
 es_status es_mlx_device_create(es_device **device, const es_mlx_options *options, es_error *err);
 
 #endif

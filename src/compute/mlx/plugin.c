@@ -13,6 +13,13 @@
 #include "compute/mlx/plan.h"
 #include "compute/mlx/shim.h"
 
+/* On a Mac MLX has Apple's BLAS, which knows the processor's matrix unit. Elsewhere it has a plain one. */
+#if defined(__APPLE__)
+#define MLX_MULTIPLIES_WELL true
+#else
+#define MLX_MULTIPLIES_WELL false
+#endif
+
 typedef struct mlx_tensor {
     es_tensor base;
     struct mlx_tensor *prev, *next; /* of the device's */
@@ -25,6 +32,7 @@ typedef struct mlx_tensor {
 typedef struct mlx_matrix {
     es_matrix base;
     es_mx_weight weight;
+    es_matrix *by_cpu; /* NULL; or the weight as the cpu device has it, and MLX has none */
 } mlx_matrix;
 
 /* Keys and values of a layer lie in one array each, [kv_heads, slots, head_dim], as long as the pages used so far need;
@@ -41,6 +49,7 @@ typedef struct mlx {
     es_device base;
     es_mx_queue *queue;
     bool gpu, pack;
+    es_device *cpu; /* multiplies for MLX on the processor; NULL: MLX does */
     mlx_tensor *tensors;
     mlx_kv *kvs;
     size_t matrices;
@@ -167,11 +176,25 @@ static bool is_empty(const es_tensor *t)
 
 /* --- weights --- */
 
+static void flush(es_device *d);
+
 static size_t bytes_of(const mlx *m, const es_matrix_source *s, bool pack)
 {
     size_t numbers = (size_t)s->rows * (size_t)s->cols, size = m->base.kv_number_size;
     int bits = pack ? 4 : s->bits, group = pack ? 64 : s->group;
     return bits == 0 ? numbers * size : numbers * (size_t)bits / 8 + 2 * numbers / (size_t)group * size;
+}
+
+static es_status make_weight(mlx *m, mlx_matrix *w, const es_matrix_source *source, bool pack, es_error *err)
+{
+    if (m->cpu == NULL) {
+        es_mx_status status = es_mx_weight_make(m->queue, &w->weight, source, pack ? 4 : 0);
+        return status == ES_MX_OK ? ES_OK : failure(m, status, "a weight", err);
+    }
+    es_mx_wait(m->queue); /* the cpu device may be at work in the stream's thread */
+    ES_TRY(es_matrix_create(m->cpu, &w->by_cpu, source, err));
+    w->base.bytes = w->by_cpu->bytes;
+    return ES_OK;
 }
 
 static es_status matrix_create(es_device *d, es_matrix **out, const es_matrix_source *source, es_error *err)
@@ -184,10 +207,10 @@ static es_status matrix_create(es_device *d, es_matrix **out, const es_matrix_so
         return es_fail_memory(err, "a matrix", sizeof *w);
     bool pack = m->pack && source->bits == 0 && source->use == ES_USE_TEXT && source->cols % 64 == 0;
     w->base = (es_matrix){.rows = source->rows, .cols = source->cols, .bytes = bytes_of(m, source, pack)};
-    es_mx_status status = es_mx_weight_make(m->queue, &w->weight, source, pack ? 4 : 0);
-    if (status != ES_MX_OK) {
+    es_status status = make_weight(m, w, source, pack, err);
+    if (status != ES_OK) {
         free(w);
-        return failure(m, status, "a weight", err);
+        return status;
     }
     m->matrices++;
     *out = &w->base;
@@ -204,8 +227,14 @@ static void give_back_when_empty(mlx *m)
 static void matrix_free(es_device *d, es_matrix *base)
 {
     mlx *m = (mlx *)d;
-    es_mx_weight_free(&((mlx_matrix *)base)->weight);
-    free(base);
+    mlx_matrix *w = (mlx_matrix *)base;
+    if (w->by_cpu != NULL) { /* what was promised of it is computed while it lasts */
+        flush(d);
+        es_mx_wait(m->queue);
+        es_matrix_free(m->cpu, w->by_cpu);
+    }
+    es_mx_weight_free(&w->weight);
+    free(w);
     m->matrices--;
     give_back_when_empty(m);
 }
@@ -395,7 +424,11 @@ static void embed(es_device *d, es_tensor *y, const es_matrix *table, const int3
     es_mx *list, *made;
     if (n == 0 || !went_well(m, es_mx_make_indexes(m->queue, &list, ids, n, 0)))
         return;
-    done(m, y, es_mx_embed(m->queue, &made, &((const mlx_matrix *)table)->weight, list), &made);
+    const mlx_matrix *w = (const mlx_matrix *)table;
+    done(m, y,
+         w->by_cpu != NULL ? es_mx_embed_by_cpu(m->queue, &made, m->cpu, w->by_cpu, list)
+                           : es_mx_embed(m->queue, &made, &w->weight, list),
+         &made);
     es_mx_free(list);
 }
 
@@ -424,9 +457,14 @@ static void linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matr
     mlx *m = (mlx *)d;
     const es_mx *in = seen(m, x), *b = bias != NULL ? parameter(m, bias) : NULL;
     const es_mx *r = residual != NULL ? seen(m, residual) : NULL;
+    const mlx_matrix *by = (const mlx_matrix *)w;
     es_mx *made;
-    if (in != NULL && (bias == NULL || b != NULL) && (residual == NULL || r != NULL) && !is_empty(x))
-        done(m, y, es_mx_linear(m->queue, &made, in, &((const mlx_matrix *)w)->weight, b, act, r), &made);
+    if (in == NULL || (bias != NULL && b == NULL) || (residual != NULL && r == NULL) || is_empty(x))
+        return;
+    done(m, y,
+         by->by_cpu != NULL ? es_mx_linear_by_cpu(m->queue, &made, in, m->cpu, by->by_cpu, b, act, r)
+                            : es_mx_linear(m->queue, &made, in, &by->weight, b, act, r),
+         &made);
 }
 
 static void swiglu(es_device *d, es_tensor *y, const es_tensor *gate, const es_tensor *up)
@@ -454,8 +492,13 @@ static void attend_segments(es_device *d, es_tensor *y, const es_tensor *qkv, in
     mlx *m = (mlx *)d;
     const es_mx *in = seen(m, qkv);
     es_mx *made;
-    if (in != NULL && !is_empty(qkv))
-        done(m, y, es_mx_attend_segments(m->queue, &made, in, heads, head_dim, segments, n), &made);
+    if (in == NULL || is_empty(qkv))
+        return;
+    done(m, y,
+         m->cpu != NULL && head_dim <= ES_HEAD_DIM_MAX
+             ? es_mx_attend_by_cpu(m->queue, &made, in, m->cpu, heads, head_dim, segments, n)
+             : es_mx_attend_segments(m->queue, &made, in, heads, head_dim, segments, n),
+         &made);
 }
 
 static void gather(es_device *d, es_tensor *y, const es_tensor *x, const int32_t *rows, int64_t n)
@@ -551,6 +594,7 @@ static void destroy(es_device *d)
     mlx *m = (mlx *)d;
     es_plan_free(&m->plan);
     es_mx_close(m->queue);
+    es_device_free(m->cpu);
     free(m->started);
     free(m);
 }
@@ -624,14 +668,27 @@ static es_status create(es_device **out, const es_mlx_options *given, es_error *
         return es_fail(err, status == ES_MX_MEMORY ? ES_ERR_MEMORY : ES_ERR_UNSUPPORTED,
                        "MLX %s cannot start on %s: %s", facts.version, gpu ? "a GPU" : "the processor", message);
     }
+    if (!gpu && !o.mlx_products && !MLX_MULTIPLIES_WELL) {
+        es_status made = es_cpu_device_create(&m->cpu, NULL, err);
+        if (made != ES_OK) {
+            es_mx_close(m->queue);
+            free(m);
+            return made;
+        }
+    }
     m->base.ops = &mlx_ops;
     m->base.name = "mlx";
     m->base.kv_number_size = es_dtype_size(numbers);
-    m->base.copies_weights = true;
+    m->base.copies_weights = m->cpu == NULL;
     m->base.keeps_pictures = true;
     m->base.pass_rows = gpu ? 2048 : 0;
     snprintf(m->base.detail, sizeof m->base.detail, "MLX %.20s on %.48s, %s", facts.version,
              gpu ? facts.device : "the processor", es_dtype_name(numbers));
+    if (m->cpu != NULL) {
+        size_t used = strlen(m->base.detail);
+        snprintf(m->base.detail + used, sizeof m->base.detail - used, ", products by %s",
+                 es_isa_name(es_cpu_best_isa()));
+    }
     *out = &m->base;
     return ES_OK;
 }

@@ -7,7 +7,7 @@
 #include "compute/mlx/mlx.h"
 
 /* Changes when any struct here or in compute.h does; the sizes catch what was forgotten. */
-#define ES_MLX_PLUGIN_ABI 2
+#define ES_MLX_PLUGIN_ABI 3
 #define ES_MLX_PLUGIN_SYMBOL "escriba_mlx_plugin"
 
 typedef struct es_mlx_plugin {

@@ -1,5 +1,5 @@
 // shim.cpp - shim.h over libmlx: the library, arrays and weights. Nothing but translation: what to compute when is
-// plugin.c's business. shim_ops.cpp and shim_attention.cpp are the rest of it.
+// plugin.c's business. shim_ops.cpp, shim_attention.cpp and shim_cpu.cpp are the rest of it.
 #include "compute/mlx/shim.hpp"
 
 #include <dlfcn.h>
@@ -177,14 +177,9 @@ es_mx_status es_mx_open(es_mx_queue **queue, int gpu, es_dtype numbers, char *me
 
 void es_mx_close(es_mx_queue *q)
 {
-    char message[8];
     if (q == nullptr)
         return;
-    guard(message, sizeof message, [&] {
-        mx::synchronize(q->stream);
-        for (mx::Stream s : q->lanes)
-            mx::synchronize(s);
-    });
+    es_mx_wait(q);
     delete q;
     es_mx_give_back();
 }
@@ -288,6 +283,15 @@ es_mx_status es_mx_best(es_mx_queue *q, const es_mx *a, int32_t *columns)
         array at = mx::contiguous(mx::astype(mx::argmax(numbers, 1, false, s), mx::int32, s), false, s);
         at.eval();
         memcpy(columns, at.data<int32_t>(), at.nbytes());
+    });
+}
+
+es_mx_status es_mx_wait(es_mx_queue *q)
+{
+    return guard(q->message, sizeof q->message, [&] {
+        mx::synchronize(q->stream);
+        for (mx::Stream s : q->lanes)
+            mx::synchronize(s);
     });
 }
 

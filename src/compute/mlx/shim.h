@@ -48,6 +48,8 @@ es_mx_status es_mx_settle(es_mx_queue *q, es_mx **out, const es_mx *a);
 es_mx_status es_mx_read(es_mx_queue *q, const es_mx *a, int64_t first, int64_t rows, float *host);
 /* Waits, and copies out in which column each row has its largest number, as es_op_best says. */
 es_mx_status es_mx_best(es_mx_queue *q, const es_mx *a, int32_t *columns);
+/* Waits for all work that was started. */
+es_mx_status es_mx_wait(es_mx_queue *q);
 /* Starts computing n arrays and waits for those of the call before: so the next graph is built while this one runs. */
 es_mx_status es_mx_start(es_mx_queue *q, es_mx *const *arrays, size_t n);
 
@@ -77,6 +79,14 @@ es_mx_status es_mx_scatter(es_mx_queue *q, es_mx **out, const es_mx *y, const es
                            const es_mx *rows, int64_t first, int add);
 es_mx_status es_mx_attend_segments(es_mx_queue *q, es_mx **out, const es_mx *qkv, int64_t heads, int64_t head_dim,
                                    const es_segment *segments, size_t n);
+
+/* --- by matrices of the cpu device, on the processor: computed there when their turn among MLX's operations comes. The
+ * matrix must live until that is over. --- */
+es_mx_status es_mx_embed_by_cpu(es_mx_queue *q, es_mx **out, es_device *cpu, const es_matrix *table, const es_mx *ids);
+es_mx_status es_mx_linear_by_cpu(es_mx_queue *q, es_mx **out, const es_mx *x, es_device *cpu, const es_matrix *w,
+                                 const es_mx *bias, es_activation act, const es_mx *residual);
+es_mx_status es_mx_attend_by_cpu(es_mx_queue *q, es_mx **out, const es_mx *qkv, es_device *cpu, int64_t heads,
+                                 int64_t head_dim, const es_segment *segments, size_t n);
 
 /* --- keys or values of one layer: [kv_heads, slots, head_dim] --- */
 es_mx_status es_mx_cache_make(es_mx_queue *q, es_mx **out, int64_t kv_heads, int64_t slots, int64_t head_dim);
