@@ -42,9 +42,16 @@ def red_of(data):
     return zlib.decompress(packed)[1], width, height
 
 
+# How a model of Ollama's takes pictures between words, as /api/show tells.
+PLACING = {"whole": {"modelfile": "# Modelfile\nFROM x\nRENDERER qwen3-vl-instruct\nPARSER y\n", "template": "{{ .Prompt }}"},
+           "named": {"renderer": "qwen3-vl-thinking", "template": "{{ .Prompt }}"},
+           "marks": {"modelfile": "FROM x\nSYSTEM no RENDERER here\n", "template": "{{ .Prompt }}"},
+           "other": {"modelfile": "RENDERER gemma9", "template": "{{ .Prompt }}"}}
+
+
 def pictures_of(body, ollama):
     found = []
-    for message in body["messages"]:
+    for message in body.get("messages", [body]):
         if ollama:
             found += message.get("images", [])
         elif isinstance(message["content"], list):
@@ -121,13 +128,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         text = json.dumps(value)
         return (text + "\n" if self.ollama else f"data: {text}\n\n").encode()
 
+    def said(self, text):
+        return {"response": text} if self.generate else {"message": {"role": "assistant", "content": text}}
+
     def events(self, text, cut):
         """The answer in the dialect's pieces."""
         words = re.findall(r"\S+\s*|\s+", text)
         reason = "length" if cut else "stop"
         if self.ollama:
-            out = [self.event({"model": "m", "message": {"role": "assistant", "content": w}, "done": False}) for w in words]
-            return out + [self.event({"model": "m", "message": {"role": "assistant", "content": ""}, "done": True,
+            out = [self.event({"model": "m", **self.said(w), "done": False}) for w in words]
+            return out + [self.event({"model": "m", **self.said(""), "done": True,
                                       "done_reason": reason, "prompt_eval_count": 700, "eval_count": len(words),
                                       "prompt_eval_duration": 2000000, "eval_duration": 3000000})]
         out = [b": hello\r\n\r\n"]
@@ -139,7 +149,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def whole(self, text, cut):
         reason = "length" if cut else "stop"
         if self.ollama:
-            return {"message": {"role": "assistant", "content": text}, "done": True, "done_reason": reason,
+            return {**self.said(text), "done": True, "done_reason": reason,
                     "prompt_eval_count": 700, "eval_count": 9}
         return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason}],
                 "usage": {"prompt_tokens": 700, "completion_tokens": 9}}
@@ -174,13 +184,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_whole(404, "404 page not found", "text/plain")
 
-    def show(self, body):
+    def show(self, how, body):
         model = body["model"]
         if model == "missing":
             return self.send_whole(404, {"error": f"model '{model}' not found"})
         can = ["completion"] if model == "blind:1b" else ["completion", "vision", "thinking"]
         return self.send_whole(200, {"details": {"family": "qwen3vl", "parameter_size": "2.1B", "quantization_level": "Q4_K_M"},
-                                     "model_info": {"qwen3vl.context_length": 262144}, "capabilities": can})
+                                     "model_info": {"qwen3vl.context_length": 262144}, "capabilities": can,
+                                     **PLACING.get(how, {})})
 
     def pull(self, how, body):
         """A model in two layers. cut: the connection breaks after the first; gone: there is none; stall: silence."""
@@ -207,18 +218,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         how, _, path = self.path[1:].partition("/")
-        self.ollama = path.startswith("api/")
+        self.ollama, self.generate = path.startswith("api/"), path == "api/generate"
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             body = json.loads(raw)
             if path == "api/show":
-                return self.show(body)
+                return self.show(how, body)
             if path == "api/pull":
                 return self.pull(how, body)
             seen = pictures_of(body, self.ollama)
         except Exception as fault:  # the client's fault: tell the test
             return self.send_whole(400, {"error": f"bad request: {fault!r}"})
-        if path not in ("api/chat", "v1/chat/completions"):
+        if path not in ("api/chat", "api/generate", "v1/chat/completions"):
             return self.send_whole(404, {"error": {"message": "no such path"}})
         reds = [red for red, _, _ in seen]
         stats = STATS[how, "ollama" if self.ollama else "openai"]
@@ -231,8 +242,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.headers.get("Authorization"):
                 stats["keys"].add(self.headers["Authorization"])
             stats["last"] = {"sizes": [list(s[1:]) for s in seen],
-                             "body": {k: v for k, v in body.items() if k != "messages"},
-                             "texts": ["IMAGE" * len(m.get("images", [])) + m["content"] if isinstance(m["content"], str) else
+                             "body": {k: v for k, v in body.items() if k not in ("messages", "images", "prompt")},
+                             "texts": [body["prompt"]] if self.generate else ["IMAGE" * len(m.get("images", [])) + m["content"] if isinstance(m["content"], str) else
                                        [p.get("text", "IMAGE") for p in m["content"]] for m in body["messages"]]}
             chats = stats["chats"]
         self.stats = stats

@@ -326,6 +326,48 @@ static void a_prompt_of_several_frames_keeps_labels_with_pictures(void **state)
     }
 }
 
+/* Ollama puts a message's pictures before its words: what keeps a label with its picture depends on the model. */
+static void ollama_is_told_where_pictures_belong(void **state)
+{
+    (void)state;
+    static const char whole[] =
+        "[\"<|im_start|>user\\nFrame 1 (timestamp: 0s):[img-0]Frame 2 (timestamp: 10s):[img-1]These";
+    static const char *const wanted[][2] = {
+        {"whole", whole},
+        {"named", whole},
+        {"marks", "[\"IMAGEIMAGEFrame 1 (timestamp: 0s):[img]Frame 2 (timestamp: 10s):[img]These"},
+        {"other", "[\"Frame 1 (timestamp: 0s):\", \"IMAGE\", \"Frame 2 (timestamp: 10s):\", \"IMAGE\", \"These"}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        for (int no_stream = 0; no_stream < 2; no_stream++) {
+            result r = {0};
+            plan p = {
+                .backend = "ollama", .how = wanted[i][0], .frames = 2, .interleaved = 2, .no_stream = no_stream != 0};
+            describe(&p, &r);
+            if (r.good != 2)
+                fail_msg("%s: %zu good, %s", p.how, r.good, r.last_error);
+            json_t *stats = stats_of(p.backend, p.how), *last = json_object_get(stats, "last");
+            char *texts = json_dumps(json_object_get(last, "texts"), 0);
+            if (strncmp(texts, wanted[i][1], strlen(wanted[i][1])) != 0)
+                fail_msg("%s: %s", p.how, texts);
+            if (i < 2 && strstr(texts, "topics: [<subjects>]<|im_end|>\\n<|im_start|>assistant\\n\"]") == NULL)
+                fail_msg("%s", texts);
+            free(texts);
+            assert_int_equal(json_is_true(json_object_get(json_object_get(last, "body"), "raw")), i < 2);
+            json_decref(stats);
+        }
+        result r = {0};
+        plan p = {.backend = "ollama", .how = wanted[i][0], .frames = 2}; /* one to a prompt needs none of it */
+        describe(&p, &r);
+        assert_int_equal(r.good, 2);
+        json_t *stats = stats_of(p.backend, p.how);
+        char *texts = json_dumps(json_object_get(json_object_get(stats, "last"), "texts"), 0);
+        if (strncmp(texts, "[\"IMAGEThis is a frame", 21) != 0)
+            fail_msg("%s: %s", p.how, texts);
+        free(texts);
+        json_decref(stats);
+    }
+}
+
 static void an_empty_answer_is_told_as_one(void **state)
 {
     (void)state;
@@ -552,6 +594,7 @@ int main(void)
         cmocka_unit_test(stopping_is_quick_and_loses_nothing),
         cmocka_unit_test(interleaved_answers_are_put_back),
         cmocka_unit_test(a_prompt_of_several_frames_keeps_labels_with_pictures),
+        cmocka_unit_test(ollama_is_told_where_pictures_belong),
         cmocka_unit_test(an_answer_without_a_record_is_asked_for_once_more),
         cmocka_unit_test(an_empty_answer_is_told_as_one),
         cmocka_unit_test(a_serial_server_answers_each_frame_once),

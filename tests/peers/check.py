@@ -2,10 +2,11 @@
 """escriba against a real server: described, killed in mid-run and brought back, several frames in one prompt.
 
 check.py --escriba PATH --backend ollama|openai --url URL --probe URL [--model NAME] [--native DIRECTORY]
-         [--prepare COMMAND] -- SERVER...
+         [--labels] [--prepare COMMAND] -- SERVER...
 Starts the server, waits until the probe answers, runs the command that prepares it, and looks that every frame is recorded
 exactly once. With --native the same checkpoint answers on our own engine, too: the server's records must be of the same
-frames, which shows in what they say. Says what it measured. Python 3 standard library only.
+frames, which shows in what they say. With --labels the model is good enough to tell the sample's frames apart: of several in a prompt
+each must have its own record. Says what it measured. Python 3 standard library only.
 """
 import argparse
 import json
@@ -54,6 +55,11 @@ class Server:
             self.process = None
 
 
+def labels_of_sample():
+    with open(os.path.join(ROOT, "samples", "labels.jsonl"), encoding="utf-8") as file:
+        return sorted((json.loads(line) for line in file), key=lambda label: label["image"])
+
+
 def make_frames(folder):
     source = os.path.join(ROOT, "samples", "frames")
     names = sorted(os.listdir(source))
@@ -94,6 +100,23 @@ def compare(records, ours, what):
     return f", {same} as our own engine" if ours else ""
 
 
+def likeness(record, label):
+    """How well a record fits a label: by activity, programs and topics."""
+    said, true = set(record["topics"]), set(label["topics"])
+    return (2 * (record["activity"] == label["activity"]) + (set(record["apps"]) == set(label["apps"])) +
+            2 * len(said & true) / max(1, len(said | true)))
+
+
+def each_its_own(records, labels, size, what):
+    """Of the frames in a prompt each must have a record that fits no other frame better, and its activity."""
+    for i, record in enumerate(sorted(good(records), key=lambda r: r["timestamp"]) if labels else []):
+        first = i - i % size
+        fits = [likeness(record, labels[k % len(labels)]) for k in range(first, min(first + size, FRAMES))]
+        if fits[i - first] < max(fits) or record["activity"] != labels[i % len(labels)]["activity"]:
+            sys.exit(f"check: {what}: frame {i} has the answer of frame {first + fits.index(max(fits))}, or a wrong one: {record}")
+    return ", each its own" if labels else ""
+
+
 def ask_ours(args, folder, work):
     if not args.native:
         return {}
@@ -132,6 +155,7 @@ def run_all(args, server, folder, work):
     each_once(records_of(out), "killed")
     print(f"check: killed at frame {at} and brought back, resumed {resumed} times: each frame once", flush=True)
 
+    labels = labels_of_sample() if args.labels else []
     for size in (4, 8):
         out = os.path.join(work, f"interleaved{size}.jsonl")
         subprocess.run([*base, "--batch-mode", "interleaved", "--batch-size", str(size), "--output", out], check=True)
@@ -139,7 +163,8 @@ def run_all(args, server, folder, work):
         each_once(records, f"interleaved {size}")
         parsed = sum(r["parsed"] for r in records)
         print(f"check: {size} frames in a prompt: each frame once, {parsed} of {FRAMES} records"
-              f"{compare(records, ours, f'interleaved {size}')}", flush=True)
+              f"{compare(records, ours, f'interleaved {size}')}{each_its_own(records, labels, size, f'interleaved {size}')}",
+              flush=True)
 
 
 def main():
@@ -148,6 +173,7 @@ def main():
         parser.add_argument(flag, required=True)
     parser.add_argument("--model")
     parser.add_argument("--native", help="the directory of the same checkpoint")
+    parser.add_argument("--labels", action="store_true", help="the model knows the sample's frames")
     parser.add_argument("--prepare")
     parser.add_argument("server", nargs="+")
     args = parser.parse_args()

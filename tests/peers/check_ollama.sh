@@ -40,8 +40,9 @@ if [ -z "$ollama" ]; then
             skip "Ollama does not build here: $(tail -n 1 "$work/log")"
     fi
 fi
-from=$model
+from=$model labels=
 if [ -z "$model" ]; then
+    labels=--labels
     model=$root/models/escriba-tiny from=$work/model.gguf
     python3 "$root/tests/peers/ollama_model.py" "$model" "$from"
 fi
@@ -52,6 +53,6 @@ PARSER qwen3-vl-instruct
 END
 export OLLAMA_HOST=127.0.0.1:$port OLLAMA_MODELS="$work/models" HOME="$work"
 echo "check-ollama: $("$ollama" --version 2>&1 | sed -n 's/.*version is //p')"
-python3 "$root/tests/peers/check.py" --escriba "$escriba" --backend ollama --url "http://127.0.0.1:$port" --native "$model" \
+python3 "$root/tests/peers/check.py" --escriba "$escriba" --backend ollama --url "http://127.0.0.1:$port" --native "$model" $labels \
     --probe "http://127.0.0.1:$port/api/tags" --model peer --prepare "'$ollama' create peer -f '$work/Modelfile' > '$work/log' 2>&1 || { tail -n 3 '$work/log'; exit 1; }" -- \
     "$ollama" serve

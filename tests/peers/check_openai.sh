@@ -12,6 +12,8 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 escriba=${ESCRIBA:-$root/build/src/cli/escriba}
 model=${PEER_MODEL:-$root/models/escriba-tiny}
+labels=--labels
+[ -z "${PEER_MODEL:-}" ] || labels=
 port=${PEER_PORT:-18180}
 url=http://127.0.0.1:$port/v1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/escriba/peers
@@ -20,7 +22,7 @@ trap 'rm -f "$log"' EXIT
 skip() { echo "check-openai: $1: skipped: $2"; }
 check() {
     python3 "$root/tests/peers/check.py" --escriba "$escriba" --backend openai --url "$url" --probe "$url/models" \
-        --native "$model" "$@"
+        --native "$model" $labels "$@"
 }
 # has PYTHON MODULES: whether it has them. get NAME PACKAGE...: a Python of its own in the cache, with those packages.
 has() { "$1" -c "import $2" 2> /dev/null; }

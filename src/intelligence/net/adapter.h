@@ -29,16 +29,16 @@ typedef struct es_fare {
 typedef struct es_server {
     const es_dialect *dialect;
     char *endpoint, *key, *model; /* key NULL: none */
-    char *chat_url;
-    char *keep_alive;  /* as JSON; NULL: the server's choice */
-    const char *think; /* as JSON; NULL: the model cannot, or is not asked to */
-    es_net *net;       /* for questions about the server itself */
+    char *keep_alive;             /* as JSON; NULL: the server's choice */
+    const char *think;            /* as JSON; NULL: the model cannot, or is not asked to */
+    es_net *net;                  /* for questions about the server itself */
     es_flow flow;
     es_net_limits limits;
     double pause;
     uint64_t random; /* of the jitter */
     int64_t max_pixels;
     int32_t context;
+    es_placing placing;
     bool stream, blind;       /* blind: the model sees no pictures */
     bool draining, dismissed; /* gets nothing new; for good */
     es_fare fare;

@@ -10,6 +10,13 @@
 
 #define ES_ANSWER_MAX ((size_t)4 << 20) /* bytes of text an answer may have */
 
+/* How Ollama, which keeps a message's pictures apart from its words, is told where among them they belong. */
+typedef enum es_placing {
+    ES_PLACING_TURNS, /* a message for each text and each picture, in order */
+    ES_PLACING_MARKS, /* "[img]" among the words, where a template leaves it */
+    ES_PLACING_WHOLE  /* the prompt written out as Qwen3-VL has it, with "[img-0]" and so on in it */
+} es_placing;
+
 typedef struct es_question {
     const char *model;
     const es_message *messages;
@@ -21,6 +28,7 @@ typedef struct es_question {
     bool record_schema; /* the answer is to be a record as JSON */
     const char *think;  /* of a model that can think aloud: "false", "true" or a JSON string; NULL: not said */
     bool stream;
+    es_placing placing;     /* of pictures, should words come before one */
     const char *keep_alive; /* how long the server keeps the model, as JSON; NULL: its own choice */
 } es_question;
 
@@ -33,8 +41,8 @@ typedef struct es_reading {
 } es_reading;
 
 typedef struct es_dialect {
-    const char *name;      /* "ollama" */
-    const char *chat_path; /* after the base address */
+    const char *name;                                 /* "ollama" */
+    const char *(*path)(const es_question *question); /* after the base address */
     es_status (*write)(const es_question *question, es_str *body, es_error *err);
     /* One JSON value of the answer. ES_ERR_FORMAT: not what the protocol says; ES_ERR_NETWORK: the server's error. */
     es_status (*read)(es_reading *reading, const json_t *value, es_error *err);

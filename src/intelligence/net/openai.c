@@ -106,4 +106,10 @@ static es_status read_value(es_reading *r, const json_t *value, es_error *err)
     return ES_OK;
 }
 
-const es_dialect es_dialect_openai = {"openai", "/chat/completions", write_question, read_value};
+static const char *path_of(const es_question *q)
+{
+    (void)q;
+    return "/chat/completions";
+}
+
+const es_dialect es_dialect_openai = {"openai", path_of, write_question, read_value};

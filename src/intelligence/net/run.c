@@ -46,7 +46,7 @@ typedef struct attempt {
     struct attempt *next;
     call *call;
     es_server *server;
-    es_str body;
+    es_str url, body;
     es_stream stream;
     es_reading reading;
     double started;
@@ -79,6 +79,7 @@ static void attempt_free(attempt *a)
     a->call->flying--;
     a->call->run->flying--;
     a->server->fare.flying--;
+    es_str_free(&a->url);
     es_str_free(&a->body);
     es_str_free(&a->reading.text);
     es_stream_free(&a->stream);
@@ -406,10 +407,11 @@ static int32_t context_for(const run *r, const es_server *s)
     return need > INT32_MAX ? INT32_MAX : (int32_t)need;
 }
 
-static es_status write_body(const call *c, const es_server *s, es_str *body, es_error *err)
+static es_status write_question(attempt *a, es_error *err)
 {
-    const run *r = c->run;
-    const es_frame_group *g = c->group;
+    const run *r = a->call->run;
+    const es_server *s = a->server;
+    const es_frame_group *g = a->call->group;
     es_question question = {.model = s->model,
                             .messages = g != NULL ? &g->message : r->messages,
                             .message_count = g != NULL ? 1 : r->message_count,
@@ -420,8 +422,12 @@ static es_status write_body(const call *c, const es_server *s, es_str *body, es_
                             .record_schema = g != NULL && g->constrained,
                             .think = s->think,
                             .stream = s->stream,
+                            .placing = s->placing,
                             .keep_alive = s->keep_alive};
-    return s->dialect->write(&question, body, err);
+    es_str_append(&a->url, s->endpoint);
+    es_str_append(&a->url, s->dialect->path(&question));
+    ES_TRY(es_str_check(&a->url, err));
+    return s->dialect->write(&question, &a->body, err);
 }
 
 static es_status start(call *c, es_server *s, es_error *err)
@@ -436,9 +442,9 @@ static es_status start(call *c, es_server *s, es_error *err)
     c->flying++;
     r->flying++;
     s->fare.flying++;
-    es_status status = write_body(c, s, &a->body, err);
+    es_status status = write_question(a, err);
     if (status == ES_OK) {
-        es_net_request request = {.url = s->chat_url,
+        es_net_request request = {.url = es_str_text(&a->url),
                                   .key = s->key,
                                   .body = es_str_text(&a->body),
                                   .body_size = a->body.length,

@@ -172,47 +172,76 @@ void es_append_model(es_str *body, const char *model, const char *more)
     es_str_append(body, "}");
 }
 
-/* What Ollama says of a model; *there false when it has none of that name. A server too old to say is believed. */
-static es_status show(es_server *self, const char *model, bool *there, bool *sees, bool *thinks, es_error *err)
+typedef struct description {
+    bool there, sees, thinks;
+    es_placing placing;
+} description;
+
+/* What follows a word at the beginning of a line of a model file; "": no such line. */
+static const char *line_of(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (; text != NULL && *text != '\0'; text += strcspn(text, "\n"), text += *text == '\n')
+        if (strncmp(text, word, n) == 0)
+            return text + n;
+    return "";
+}
+
+/* A renderer writes a message's pictures before its words, whatever these say; Qwen3-VL's prompt we can write as well.
+ * Ollama 0.17 has a member for its name and leaves it empty: the model file tells. */
+static es_placing placing_of(const json_t *root)
+{
+    const char *renderer = json_string_value(json_object_get(root, "renderer"));
+    if (renderer == NULL || *renderer == '\0')
+        renderer = line_of(json_string_value(json_object_get(root, "modelfile")), "RENDERER ");
+    if (strncmp(renderer, "qwen3-vl-", 9) == 0)
+        return ES_PLACING_WHOLE;
+    bool template = json_string_length(json_object_get(root, "template")) > 0;
+    return template && *renderer == '\0' ? ES_PLACING_MARKS : ES_PLACING_TURNS;
+}
+
+/* What Ollama says of a model. A server too old to say what it can is believed. */
+static es_status show(es_server *self, const char *model, description *d, es_error *err)
 {
     es_str body = {0};
     json_t *root = NULL;
     long http = 0;
+    *d = (description){0};
     es_append_model(&body, model, "");
     es_status status = es_server_ask(self, "/api/show", &body, &root, &http, err);
     es_str_free(&body);
-    *there = http != 404;
+    d->there = http != 404;
     if (status == ES_OK) {
         const json_t *can = json_object_get(root, "capabilities");
-        *sees = !json_is_array(can) || lists(can, "vision");
-        *thinks = json_is_array(can) && lists(can, "thinking");
+        d->sees = !json_is_array(can) || lists(can, "vision");
+        d->thinks = json_is_array(can) && lists(can, "thinking");
+        d->placing = placing_of(root);
     }
     json_decref(root);
-    return *there ? status : ES_OK;
+    return d->there ? status : ES_OK;
 }
 
-/* A model that cannot think aloud refuses to be told how; one that can does, unless told not to. */
-static es_status settle_thinking(es_server *self, const char *model, bool can, es_error *err)
+/* Takes a model. One that cannot think aloud refuses to be told how; one that can does, unless told not to. */
+static es_status take_model(es_server *self, const char *model, const description *d, es_error *err)
 {
-    bool wanted = self->think != NULL && strcmp(self->think, "false") != 0;
-    if (wanted && !can)
+    bool aloud = self->think != NULL && strcmp(self->think, "false") != 0;
+    if (aloud && !d->thinks)
         return es_server_fail(self, err, ES_ERR_ARGUMENT, "the model %.100s cannot think aloud: leave that out", model);
-    if (!can)
+    if (!d->thinks)
         self->think = NULL;
-    return ES_OK;
+    self->blind = !d->sees;
+    self->placing = aloud ? ES_PLACING_TURNS : d->placing; /* how its thoughts begin is the server's to say */
+    self->model = es_strdup(model);
+    return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
 }
 
 static es_status find_given(es_server *self, const char *model, es_error *err)
 {
-    bool there = false, sees = false, thinks = false;
+    description d;
     char list[300];
-    ES_TRY(show(self, model, &there, &sees, &thinks, err));
-    if (there) {
-        self->blind = !sees;
-        ES_TRY(settle_thinking(self, model, thinks, err));
-        self->model = es_strdup(model);
-        return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(model));
-    }
+    ES_TRY(show(self, model, &d, err));
+    if (d.there)
+        return take_model(self, model, &d, err);
     es_names names = {0};
     es_status status = es_server_list(self, &names, err);
     if (status == ES_OK)
@@ -226,26 +255,23 @@ static es_status find_given(es_server *self, const char *model, es_error *err)
 static es_status find_any(es_server *self, const es_names *names, es_error *err)
 {
     const char *chosen = NULL;
-    bool can_think = false;
+    description d, of_chosen = {0};
     for (size_t i = 0; i < names->count && i < MODELS_LOOKED_AT; i++) {
-        bool there = false, sees = false, thinks = false;
         bool family = strncmp(names->items[i], "qwen3-vl", 8) == 0;
         if (chosen != NULL && !family)
             continue;
-        ES_TRY(show(self, names->items[i], &there, &sees, &thinks, err));
-        if (!there || !sees)
+        ES_TRY(show(self, names->items[i], &d, err));
+        if (!d.there || !d.sees)
             continue;
         chosen = names->items[i];
-        can_think = thinks;
+        of_chosen = d;
         if (family)
             break;
     }
     if (chosen == NULL)
         return es_server_fail(self, err, ES_ERR_ARGUMENT,
                               "it has no model that sees pictures: 'ollama pull qwen3-vl:2b' gets one");
-    ES_TRY(settle_thinking(self, chosen, can_think, err));
-    self->model = es_strdup(chosen);
-    return self->model != NULL ? ES_OK : es_fail_memory(err, "a name", strlen(chosen));
+    return take_model(self, chosen, &of_chosen, err);
 }
 
 static es_status find_model(es_server *self, const char *model, es_error *err)
@@ -283,7 +309,6 @@ void es_server_close(es_server *self)
         memset(self->key, 0, strlen(self->key));
     free(self->key);
     free(self->model);
-    free(self->chat_url);
     free(self->keep_alive);
     free(self);
 }
@@ -353,13 +378,9 @@ static es_status fill(es_server *self, const es_server_options *o, es_error *err
     ES_TRY(set_think(self, o->think, err));
     ES_TRY(ollama ? es_endpoint_ollama(o->endpoint, &self->endpoint, err)
                   : es_endpoint_openai(o->endpoint, &self->endpoint, err));
-    es_str url = {0};
-    es_str_append(&url, self->endpoint);
-    es_str_append(&url, self->dialect->chat_path);
-    self->chat_url = es_str_take(&url, err);
     bool has_key = o->key != NULL && *o->key != '\0';
     self->key = has_key ? es_strdup(o->key) : NULL;
-    if (self->chat_url == NULL || (has_key && self->key == NULL))
+    if (has_key && self->key == NULL)
         return es_fail_memory(err, "a server", 0);
     return es_net_open(&self->net, err);
 }
