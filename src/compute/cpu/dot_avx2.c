@@ -2,8 +2,7 @@
  *
  * Twelve sums, two vectors of weights, one of activations and one product fill the 16 registers. 4 bits: a step of four
  * inputs is a byte multiply-add, whose sums of 16 bits hold eight steps: 8 * 2 * 15 * 127 = 30,480. 8 bits: bytes would
- * saturate, so a step is two 16-bit multiply-adds, of inputs 0 and 2 and of inputs 1 and 3, which is how bytes come
- * apart by a mask and by a shift.
+ * saturate, so a step is two 16-bit multiply-adds, of two inputs each.
  */
 #include "compute/cpu/dot_ymm.h"
 
@@ -95,6 +94,21 @@ INLINE void group_of_4(tile_sums sums, const uint8_t *w, const int8_t *a, const 
     }
 }
 
+/* Of each column's four bytes the first or the last two as numbers of 16 bits. */
+INLINE __m256i first_two(__m256i w)
+{
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+    return _mm256_shuffle_epi8(w, order);
+}
+
+INLINE __m256i last_two(__m256i w)
+{
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+    return _mm256_shuffle_epi8(w, order);
+}
+
 /* Two of a step's four inputs. */
 INLINE void two_of_8(tile_sums sums, __m256i left, __m256i right, const int16_t *wide, const size_t rows)
 {
@@ -103,11 +117,10 @@ INLINE void two_of_8(tile_sums sums, __m256i left, __m256i right, const int16_t 
         add_words(sums[i], left, right, wide + 4 * i);
 }
 
-/* Onto sums. `wide` [group / 4][rows of the tile][4]: inputs 0, 2, 1, 3 of each step. */
+/* Onto sums. `wide` [group / 4][rows of the tile][4]. */
 INLINE void add_group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide, const size_t next, size_t group,
                            const size_t rows, const form f)
 {
-    const __m256i even = _mm256_set1_epi16(255);
     for (size_t k = 0; k < group; k += 4, wide += next) {
         __m256i left = load_weights(w), right = load_weights(w + 32);
         if (f == READY_8) {
@@ -116,9 +129,9 @@ INLINE void add_group_of_8(tile_sums sums, const uint8_t *w, const int16_t *wide
             right = load_weights(w + 4 * ES_DOT_COLS + 32);
             w += 8 * ES_DOT_COLS;
         } else {
-            two_of_8(sums, _mm256_and_si256(left, even), _mm256_and_si256(right, even), wide, rows);
-            left = _mm256_srli_epi16(left, 8);
-            right = _mm256_srli_epi16(right, 8);
+            two_of_8(sums, first_two(left), first_two(right), wide, rows);
+            left = last_two(left);
+            right = last_two(right);
             w += 4 * ES_DOT_COLS;
         }
         two_of_8(sums, left, right, wide + 2, rows);
@@ -193,20 +206,12 @@ static void parts(const es_dot *d, size_t g, size_t groups, const int16_t *wide)
 /* A group's activations, [group / 4][stride][4], as `wide`. */
 static void widen(int16_t *wide, const int8_t *a, const es_dot *d)
 {
-    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
     size_t n = d->group * d->rows; /* a group is a multiple of 32 */
-    for (size_t i = 0; i < n && d->stride == d->rows; i += 16) {
-        __m128i fours = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(a + i)), order);
-        _mm256_storeu_si256((void *)(wide + i), _mm256_cvtepi8_epi16(fours));
-    }
-    for (size_t k = 0; k < d->group / 4 && d->stride != d->rows; k++, a += 4 * d->stride) {
-        for (size_t i = 0; i < 4 * d->rows; i += 4) {
+    for (size_t i = 0; i < n && d->stride == d->rows; i += 16)
+        _mm256_storeu_si256((void *)(wide + i), _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(a + i))));
+    for (size_t k = 0; k < d->group / 4 && d->stride != d->rows; k++, a += 4 * d->stride)
+        for (size_t i = 0; i < 4 * d->rows; i++)
             *wide++ = a[i];
-            *wide++ = a[i + 2];
-            *wide++ = a[i + 1];
-            *wide++ = a[i + 3];
-        }
-    }
 }
 
 static void multiply(const es_dot *given)
@@ -312,18 +317,17 @@ static void centred(const es_dot *given)
         by_rows[d->rows - first - 1](d, wide, first);
 }
 
-/* 4 bits become bytes, 8 bits the even and the odd inputs of each step as numbers of 16 bits; scales float32. */
+/* 4 bits become bytes, 8 bits the first and the last two inputs of each step as numbers of 16 bits; scales float32. */
 static void prepare(uint8_t *ready, const uint8_t *panel, size_t group, size_t groups, size_t bits, bool bf16)
 {
-    const __m256i low = _mm256_set1_epi8(15), even = _mm256_set1_epi16(255);
+    const __m256i low = _mm256_set1_epi8(15);
     const size_t step = 4 * ES_DOT_COLS, steps = group * bits / 32;
     for (size_t g = 0; g < groups; g++) {
         for (size_t k = 0; k < steps; k++) {
             for (size_t i = 0; i < step; i += 32) {
                 __m256i both = load_weights(panel + i);
-                __m256i first = _mm256_and_si256(both, bits == 4 ? low : even);
-                __m256i second =
-                    bits == 4 ? _mm256_and_si256(_mm256_srli_epi16(both, 4), low) : _mm256_srli_epi16(both, 8);
+                __m256i first = bits == 4 ? _mm256_and_si256(both, low) : first_two(both);
+                __m256i second = bits == 4 ? _mm256_and_si256(_mm256_srli_epi16(both, 4), low) : last_two(both);
                 _mm256_storeu_si256((void *)(ready + i), first);
                 _mm256_storeu_si256((void *)(ready + step + i), second);
             }
