@@ -28,7 +28,10 @@ class by_cpu : public mx::UnaryPrimitive
         std::vector<const void *> numbers;
         for (const array &x : in)
             numbers.push_back(x.data<char>());
-        out.set_data(mx::allocator::malloc(out.nbytes()));
+        mx::allocator::Data room = mx::allocator::malloc(out.nbytes());
+        if (room.buffer().ptr() == nullptr) // MLX does not tell
+            throw std::bad_alloc();
+        out.set_data(std::move(room));
         auto now = [run = f, numbers, y = out.data<float>()] { run(numbers, y); };
         mx::cpu::get_command_encoder(stream()).dispatch(std::move(now));
     }
