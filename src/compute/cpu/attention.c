@@ -8,6 +8,9 @@
 
 #include <math.h>
 
+#define LINE 64 /* bytes of a cache line */
+#define TASKS 8 /* a worker, where tiles are small */
+
 typedef struct tile {
     const es_kernels *k;
     es_scratch *s;
@@ -199,6 +202,7 @@ typedef struct paged {
     size_t group; /* query heads that read one key-value head */
     const es_attend *list;
     size_t n;
+    size_t tiles, run; /* tiles of all sequences and heads; of a task */
 } paged;
 
 /* One token's key, which becomes a column of its page, and value. */
@@ -254,12 +258,30 @@ void es_cpu_kv_write(es_device *d, es_kv *kv, int32_t layer, const es_tensor *k,
     es_pool_run(small ? NULL : cpu->pool, (size_t)kv->shape.kv_heads, store_head, &g);
 }
 
+/* Asks for a head's keys or values of the page that holds a token, well before their turn: pages lie anywhere, where no
+ * processor looks ahead by itself. */
+static void fetch_page(const paged *g, const es_attend *a, size_t head, size_t token, bool values)
+{
+    const es_cpu_kv *kv = g->kv;
+    size_t number = kv->half ? sizeof(uint16_t) : sizeof(float);
+    size_t page = (size_t)a->pages[token / (size_t)kv->base.shape.page_tokens];
+    size_t size = (values ? kv->value_page : kv->key_page) * number;
+    const char *from = (const char *)(values ? kv->values : kv->keys) + page_at(kv, g->layer, page, head) * size;
+    for (size_t i = 0; i < size; i += LINE)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
 /* scores[:, column ..] = q . the first `count` keys of a page. Halves are widened a part of the page at a time. */
 static void page_scores(const paged *g, tile *t, size_t at, size_t count, size_t column)
 {
     const es_cpu_kv *kv = g->kv;
     if (!kv->half) {
         tile_scores(t, (const float *)kv->keys + at * kv->key_page, kv->slots, es_pad(count), column);
+        return;
+    }
+    if (kv->slots <= ES_BLOCK_KEYS) { /* the whole page at once, as it lies */
+        t->k->from_halves(t->s->keys, (const uint16_t *)kv->keys + at * kv->key_page, kv->key_page);
+        tile_scores(t, t->s->keys, kv->slots, es_pad(count), column);
         return;
     }
     for (size_t first = 0; first < count; first += ES_BLOCK_KEYS) {
@@ -286,22 +308,32 @@ static void page_values(const paged *g, tile *t, size_t at, size_t count, size_t
     }
 }
 
-/* One block of whole pages, the last perhaps in part: tokens [from, from + keys) of a sequence. Row r of the tile is
- * query first + r, whose new token is number (first + r) / group. */
+/* One block of whole pages, the last perhaps in part: tokens [from, from + keys) of the `seen` that the tile sees of a
+ * sequence. Row r of the tile is query first + r, whose new token is number (first + r) / group. */
 static void paged_block(const paged *g, tile *t, const es_attend *a, size_t head, size_t first, size_t from,
-                        size_t keys)
+                        size_t keys, size_t seen)
 {
     size_t tokens = (size_t)g->kv->base.shape.page_tokens;
-    for (size_t at = 0; at < keys; at += tokens)
+    for (size_t at = 0; at < keys; at += tokens) {
+        bool last = at + tokens >= keys;
+        fetch_page(g, a, head, last ? from : from + at + tokens, last);
         page_scores(g, t, page_at(g->kv, g->layer, (size_t)a->pages[(from + at) / tokens], head),
                     es_least(tokens, keys - at), at);
+    }
     for (size_t r = 0; r < t->rows; r++) {
         size_t sees = (size_t)a->past + (first + r) / g->group + 1;
         tile_weigh(t, r, sees <= from ? 0 : es_least(keys, sees - from), keys);
     }
-    for (size_t at = 0; at < keys; at += tokens)
+    for (size_t at = 0; at < keys; at += tokens) {
+        if (at + tokens < keys)
+            fetch_page(g, a, head, from + at + tokens, true);
+        else if (from + keys < seen)
+            fetch_page(g, a, head, from + keys, false);
+        else if (head + 1 < (size_t)g->kv->base.shape.kv_heads) /* most likely the next task of this worker */
+            fetch_page(g, a, head + 1, 0, false);
         page_values(g, t, page_at(g->kv, g->layer, (size_t)a->pages[(from + at) / tokens], head),
                     es_least(tokens, keys - at), at);
+    }
 }
 
 /* Where query number i of a sequence and key-value head lies in q and y. */
@@ -324,14 +356,13 @@ static void paged_tile(const paged *g, const es_attend *a, size_t head, size_t f
         tile_query(&t, r, g->q + query_at(g, a, head, first + r));
     size_t seen = (size_t)a->past + (first + rows - 1) / g->group + 1; /* by the tile's last row */
     for (size_t from = 0; from < seen; from += block)
-        paged_block(g, &t, a, head, first, from, es_least(block, seen - from));
+        paged_block(g, &t, a, head, first, from, es_least(block, seen - from), seen);
     for (size_t r = 0; r < rows; r++)
         tile_row(&t, r, g->y + query_at(g, a, head, first + r));
 }
 
-static void paged_task(void *context, size_t task, size_t worker)
+static void paged_one(const paged *g, size_t task, size_t worker)
 {
-    const paged *g = context;
     const es_attend *a = g->list;
     size_t heads = (size_t)g->kv->base.shape.kv_heads;
     while (task >= heads * tiles_of((size_t)a->count * g->group)) {
@@ -340,6 +371,13 @@ static void paged_task(void *context, size_t task, size_t worker)
     }
     size_t tiles = tiles_of((size_t)a->count * g->group);
     paged_tile(g, a, task / tiles, task % tiles * ES_TILE_ROWS, worker);
+}
+
+static void paged_task(void *context, size_t task, size_t worker)
+{
+    const paged *g = context;
+    for (size_t i = task * g->run; i < es_least(g->tiles, (task + 1) * g->run); i++)
+        paged_one(g, i, worker);
 }
 
 void es_cpu_attend_paged(es_device *d, es_tensor *y, const es_tensor *q, const es_kv *kv, int32_t layer, int64_t heads,
@@ -354,8 +392,12 @@ void es_cpu_attend_paged(es_device *d, es_tensor *y, const es_tensor *q, const e
                .group = (size_t)(heads / kv->shape.kv_heads),
                .list = sequences,
                .n = n};
-    size_t tasks = 0;
     for (size_t i = 0; i < n; i++)
-        tasks += (size_t)kv->shape.kv_heads * tiles_of((size_t)sequences[i].count * g.group);
-    es_pool_run(cpu->pool, tasks, paged_task, &g);
+        g.tiles += (size_t)kv->shape.kv_heads * tiles_of((size_t)sequences[i].count * g.group);
+    if (g.tiles == 0)
+        return;
+    /* Tiles of a few rows are done soon: a worker takes some, of heads whose pages lie side by side. */
+    bool few = g.tiles == n * (size_t)kv->shape.kv_heads;
+    g.run = few ? (g.tiles - 1) / (TASKS * cpu->workers) + 1 : 1;
+    es_pool_run(cpu->pool, (g.tiles - 1) / g.run + 1, paged_task, &g);
 }

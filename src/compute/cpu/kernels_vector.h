@@ -624,14 +624,13 @@ static void to_halves(uint16_t *y, const float *x, size_t n)
 
 static void from_halves(float *y, const uint16_t *x, size_t n)
 {
-    for (size_t i = 0; i < n; i += VL) {
+    size_t whole = n / VL * VL;
+    for (size_t i = 0; i < whole; i += VL)
+        v_store(y + i, v_load_halves(x + i));
+    if (whole < n) {
         uint16_t part[VL] = {0};
-        const uint16_t *from = x + i;
-        if (n - i < VL) {
-            memcpy(part, from, (n - i) * sizeof *x);
-            from = part;
-        }
-        store_some(y + i, v_load_halves(from), n - i);
+        memcpy(part, x + whole, (n - whole) * sizeof *x);
+        store_some(y + whole, v_load_halves(part), n - whole);
     }
 }
 
