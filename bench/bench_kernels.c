@@ -112,7 +112,8 @@ static void product_make(product *p, size_t n, size_t in, size_t out, size_t t, 
     for (size_t row = 0; row < n; row += ES_DOT_ROWS)
         ((es_cpu *)p->device)
             ->dot.quantise(p->a + row * in, p->scale + row * panels->groups, p->sum + row * panels->groups,
-                           es_rows(p->x, (int64_t)row), in, es_least(ES_DOT_ROWS, n - row), in, panels->group);
+                           es_rows(p->x, (int64_t)row), in, es_least(ES_DOT_ROWS, n - row), in, panels->group,
+                           es_least(ES_DOT_ROWS, n - row));
 }
 
 static void product_free(product *p)

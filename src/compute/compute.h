@@ -35,6 +35,10 @@ const char *es_dtype_name(es_dtype dtype);
 /* What a weight is for: a device may keep some uses at fewer bits, if it was told to. EXACT: never. */
 typedef enum es_use { ES_USE_EXACT, ES_USE_VISION, ES_USE_TEXT, ES_USE_HEAD } es_use;
 
+/* What numbers a weight is multiplied by: a device that rounds them may take care. EVEN: of much the same size, as
+ * norms leave them. PEAKED: as activations do, a few far larger than the others, or all on one side of zero. */
+typedef enum es_row_kind { ES_ROWS_EVEN, ES_ROWS_PEAKED } es_row_kind;
+
 /* A weight as its file holds it, [rows, cols] row-major: y = x W^T has W [out, in]. Pointers stay the caller's and must
  * outlive the matrix (they point into the mapped file). Need not be aligned. */
 typedef struct es_matrix_source {
@@ -46,6 +50,7 @@ typedef struct es_matrix_source {
     const void *scales, *biases; /* [rows, cols / group] of scale_dtype, when packed */
     es_dtype scale_dtype;
     es_use use;
+    es_row_kind kind; /* of the rows it is multiplied by */
     /* What es_matrix_ready gave for this source on a device of the same layout, kept since; 64-byte aligned, outlives
      * the matrix. NULL: the device makes it. */
     const void *ready;

@@ -24,6 +24,7 @@ typedef struct binder {
     const es_tensors *tensors;
     const char *text, *head, *vision; /* names or their beginnings */
     es_use use;                       /* of the matrices being bound */
+    es_row_kind kind;                 /* of what the next matrix is multiplied by */
     es_ready *ready;                  /* NULL: no cache of ready weights */
     es_status status;                 /* of the first failure */
     es_error *err;
@@ -169,7 +170,8 @@ static void matrix(binder *b, es_matrix **m, int64_t rows, int64_t cols, const c
     va_end(args);
     if (b->status != ES_OK)
         return;
-    es_matrix_source source = {.rows = rows, .cols = cols, .use = b->use};
+    es_matrix_source source = {.rows = rows, .cols = cols, .use = b->use, .kind = b->kind};
+    b->kind = ES_ROWS_EVEN;
     snprintf(part, sizeof part, "%s.scales", name);
     if (es_tensors_find(b->tensors, part) != NULL) {
         if (!packed_source(b, &source, name))
@@ -250,6 +252,7 @@ static void bind_merger(binder *b, es_merger *m, int64_t norm, const char *prefi
     vector(b, &m->norm_bias, norm, prefix, "norm.bias");
     matrix(b, &m->fc1.w, wide, wide, prefix, "linear_fc1");
     vector(b, &m->fc1.bias, wide, prefix, "linear_fc1.bias");
+    b->kind = ES_ROWS_PEAKED;
     matrix(b, &m->fc2.w, v->out_hidden, wide, prefix, "linear_fc2");
     vector(b, &m->fc2.bias, v->out_hidden, prefix, "linear_fc2.bias");
 }
@@ -270,6 +273,7 @@ static void bind_vision_block(binder *b, es_vision_block *k, int32_t i)
     vector(b, &k->proj.bias, hidden, p, "attn.proj.bias");
     matrix(b, &k->fc1.w, wide, hidden, p, "mlp.linear_fc1");
     vector(b, &k->fc1.bias, wide, p, "mlp.linear_fc1.bias");
+    b->kind = ES_ROWS_PEAKED;
     matrix(b, &k->fc2.w, hidden, wide, p, "mlp.linear_fc2");
     vector(b, &k->fc2.bias, hidden, p, "mlp.linear_fc2.bias");
 }
@@ -319,6 +323,7 @@ static void bind_text_layer(binder *b, es_text_layer *l, int32_t i)
     projection(b, &l->o, hidden, q, p, "self_attn.o_proj");
     matrix(b, &l->gate.w, wide, hidden, p, "mlp.gate_proj");
     matrix(b, &l->up.w, wide, hidden, p, "mlp.up_proj");
+    b->kind = ES_ROWS_PEAKED;
     matrix(b, &l->down.w, hidden, wide, p, "mlp.down_proj");
 }
 

@@ -23,7 +23,7 @@ typedef struct bytes {
 static bytes bytes_make(const es_dot_kernels *k, const float *x, size_t x_row, size_t rows, size_t in, size_t group)
 {
     bytes b = {need(in * rows), need_floats(in / group * rows), need_floats(in / group * rows)};
-    k->quantise(b.a, b.scale, b.sum, x, x_row, rows, in, group);
+    k->quantise(b.a, b.scale, b.sum, x, x_row, rows, in, group, rows);
     return b;
 }
 

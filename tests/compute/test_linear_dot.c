@@ -3,7 +3,7 @@
  * refused. */
 #include "help.h"
 
-#include "compute/cpu/dot.h"
+#include "compute/cpu/device.h"
 
 typedef struct problem {
     size_t n, in, out;
@@ -58,23 +58,38 @@ static void run(es_device *d, const problem *p, size_t first, size_t rows, bool 
     es_tensor_free(d, result);
 }
 
+/* Rows as panels are multiplied by them: turned where those are. */
+static float *rows_for(const es_panels *panels, const float *x, size_t n)
+{
+    float *rows = need_floats(n * panels->in);
+    memcpy(rows, x, n * panels->in * sizeof *rows);
+    for (size_t i = 0; i < n && panels->turned; i++)
+        es_turn(rows + i * panels->in, x + i * panels->in, panels->in);
+    return rows;
+}
+
 static void products_are_those_of_the_panels(void **state)
 {
     (void)state;
     const int all_bits[] = {0, 4, 5, 6, 8};
     const es_dtype dtypes[] = {ES_F32, ES_F16, ES_BF16};
     rng r = {31};
+    size_t turned = 0;
     for (size_t trial = 0; trial < 30; trial++) {
         int group = 32 << trial % 3;
         es_precision precision = trial % 2 == 0 ? ES_PRECISION_FAST : ES_PRECISION_BALANCED;
         problem p;
         problem_make(&p, &r, 1 + rng_below(&r, 20), (size_t)group * (1 + rng_below(&r, 12)), 1 + rng_below(&r, 100),
                      dtypes[rng_below(&r, 3)], all_bits[trial % 5], group);
+        p.w.source.kind = trial % 3 != 0 ? ES_ROWS_PEAKED : ES_ROWS_EVEN;
         es_panels *panels = NULL;
         es_error err = {0};
         assert_int_equal(es_panels_create(&panels, &p.w.source, precision == ES_PRECISION_FAST ? 4 : 8, NULL, &err), 0);
         es_device *d = device_with(es_cpu_best_isa(), 2, precision);
         bool floats = trial % 4 == 3;
+        turned += panels->turned;
+        assert_true(!panels->turned || (p.w.source.bits == 0 && trial % 3 != 0));
+        float *x = rows_for(panels, p.x, p.n);
         if (floats) /* nothing is left then of what bytes of rows cost */
             es_cpu_in_floats(d);
         float *y = need_floats(p.n * p.out), *w = need_floats(p.in);
@@ -87,9 +102,9 @@ static void products_are_those_of_the_panels(void **state)
                     if (k % panels->group == 0) {
                         top = 0.0;
                         for (size_t j = k; j < k + panels->group; j++)
-                            top = fmax(top, fabs((double)p.x[i * p.in + j]));
+                            top = fmax(top, fabs((double)x[i * p.in + j]));
                     }
-                    want += (double)p.x[i * p.in + k] * (double)w[k];
+                    want += (double)x[i * p.in + k] * (double)w[k];
                     bound += ((floats ? 0.0 : top / 127.0 * 0.5001) + 1e-5 * top) * fabs((double)w[k]);
                 }
                 double got = (double)y[i * p.out + o];
@@ -97,12 +112,99 @@ static void products_are_those_of_the_panels(void **state)
                     fail_msg("y[%zu,%zu] is %g, should be %g +- %g", i, o, got, want, bound);
             }
         }
+        free(x);
         free(y);
         free(w);
         es_panels_free(panels);
         es_device_free(d);
         problem_free(&p);
     }
+    assert_true(turned >= 3);
+}
+
+/* A row turned: the same bits everywhere, products kept, one large number and a common mean both spread evenly. */
+static void turning_keeps_products_and_spreads_peaks(void **state)
+{
+    (void)state;
+    const size_t lengths[] = {64, 128, 192, 1152, 64 * 31, 4096, 6144};
+    es_isa isas[ISAS];
+    size_t count = usable_isas(isas);
+    rng r = {38};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        size_t n = lengths[l], piece = n / ES_TURN;
+        float *x = need_floats(n), *w = need_floats(n), *y = need_floats(n), *v = need_floats(n);
+        rng_fill(&r, x, n, 1.0f);
+        rng_fill(&r, w, n, 1.0f);
+        double want = 0.0, got = 0.0, size = 0.0;
+        es_turn(y, x, n);
+        es_turn(v, w, n);
+        for (size_t i = 0; i < n; i++) {
+            want += (double)x[i] * (double)w[i];
+            got += (double)y[i] * (double)v[i];
+            size += fabs((double)x[i] * (double)w[i]);
+        }
+        assert_true(fabs(got - want) <= 1e-6 * size + 1e-6);
+        for (size_t i = 0; i < count; i++) {
+            es_kernels k;
+            es_cpu_kernels(&k, isas[i]);
+            k.turn(v, x, n);
+            expect_same_bits(es_isa_name(isas[i]), v, y, n);
+            memcpy(v, x, n * sizeof *v);
+            k.turn(v, v, n);
+            expect_same_bits("in place", v, y, n);
+        }
+        size_t peak = rng_below(&r, n);
+        for (size_t i = 0; i < n; i++) {
+            x[i] = i == peak ? 8.0f : 0.0f;
+            w[i] = 1.0f;
+        }
+        es_turn(y, x, n);
+        es_turn(v, w, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(fabsf(y[i]) == (i % piece == peak % piece ? 1.0f : 0.0f));
+            assert_true(fabsf(v[i]) == 1.0f);
+        }
+        free(x);
+        free(w);
+        free(y);
+        free(v);
+    }
+}
+
+/* How far products are from those of the weights themselves, relative L2. */
+static double off_by(problem *p, es_row_kind kind)
+{
+    es_device *d = device_with(es_cpu_best_isa(), 2, ES_PRECISION_BALANCED);
+    float *y = need_floats(p->n * p->out);
+    double square = 0.0, size = 0.0;
+    p->w.source.kind = kind;
+    run(d, p, 0, p->n, false, y);
+    for (size_t i = 0; i < p->n; i++) {
+        for (size_t o = 0; o < p->out; o++) {
+            double want = 0.0;
+            for (size_t k = 0; k < p->in; k++)
+                want += (double)p->x[i * p->in + k] * (double)p->w.plain[o * p->in + k];
+            square += ((double)y[i * p->out + o] - want) * ((double)y[i * p->out + o] - want);
+            size += want * want;
+        }
+    }
+    free(y);
+    es_device_free(d);
+    return sqrt(square / size);
+}
+
+static void peaked_rows_lose_less_by_being_turned(void **state)
+{
+    (void)state;
+    rng r = {39};
+    problem p;
+    problem_make(&p, &r, 16, 1024, 96, ES_F32, 0, 0);
+    for (size_t i = 0; i < p.n * p.in; i++) /* many small, few large: up to 64 times the middle */
+        p.x[i] = powf(p.x[i], 7.0f);
+    double even = off_by(&p, ES_ROWS_EVEN), peaked = off_by(&p, ES_ROWS_PEAKED);
+    print_message("peaked rows: %.2f %% off as they are, %.2f %% turned\n", 100.0 * even, 100.0 * peaked);
+    assert_true(peaked < 0.8 * even && peaked < 0.01);
+    problem_free(&p);
 }
 
 static void plain_weights_are_within_half_a_step(void **state)
@@ -175,6 +277,7 @@ static void batch_threads_and_instruction_set_change_no_bit(void **state)
         size_t in = format < 4 ? 1152 : 128, out = format < 4 ? 117 : 1110; /* at last more panels than tasks */
         problem p;
         problem_make(&p, &r, 43, in, out, ES_BF16, bits[format], 64);
+        p.w.source.kind = format % 2 == 0 ? ES_ROWS_PEAKED : ES_ROWS_EVEN;
         es_precision precision = format == 0 ? ES_PRECISION_BALANCED : ES_PRECISION_FAST;
         float *want = need_floats(p.n * p.out), *y = need_floats(p.n * p.out);
         es_device *first = device_with(ES_ISA_SCALAR, 1, precision);
@@ -265,6 +368,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_the_panels),
+        cmocka_unit_test(turning_keeps_products_and_spreads_peaks),
+        cmocka_unit_test(peaked_rows_lose_less_by_being_turned),
         cmocka_unit_test(plain_weights_are_within_half_a_step),
         cmocka_unit_test(quantised_files_keep_their_weights),
         cmocka_unit_test(batch_threads_and_instruction_set_change_no_bit),

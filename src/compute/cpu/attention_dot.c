@@ -93,7 +93,7 @@ static void pack_keys(const heads *h, es_scratch *s, uint8_t *tile, size_t head,
             s->keys[i * h->depth + j] = key[j] - mean[j];
     }
     float *sum = scale + h->depth / h->group * KEY_ROWS;
-    h->cpu->dot.quantise((int8_t *)tile, scale, sum, s->keys, h->depth, KEY_ROWS, h->depth, h->group);
+    h->cpu->dot.quantise((int8_t *)tile, scale, sum, s->keys, h->depth, KEY_ROWS, h->depth, h->group, KEY_ROWS);
     for (size_t i = 0; i < KEY_ROWS; i++)
         tile_start(h, tile)[i] =
             -128 * (int32_t)sum[i]; /* of the first group; `centred` serves where it is the only one */
@@ -114,7 +114,7 @@ static void pack_values(const heads *h, es_scratch *s, uint8_t *block, size_t he
         for (size_t j = 0; j < n; j++)
             memcpy(s->keys + j * ES_WEIGH + first, panel + j * nr, some * sizeof *panel);
     }
-    h->cpu->dot.quantise(a, scale, sum, s->keys, ES_WEIGH, ES_DOT_COLS, ES_WEIGH, ES_WEIGH);
+    h->cpu->dot.quantise(a, scale, sum, s->keys, ES_WEIGH, ES_DOT_COLS, ES_WEIGH, ES_WEIGH, ES_DOT_COLS);
     to_block(block, ES_WEIGH, a, scale);
 }
 
@@ -172,7 +172,7 @@ static void pack_queries(const heads *h, tile *t, es_scratch *s, size_t head, si
     for (size_t i = 0; i < count; i++)
         h->cpu->k.scale(s->q + i * h->depth, h->qkv + ((first + row + i) * 3 * h->heads + head) * h->dim, base2,
                         h->dim);
-    h->cpu->dot.quantise(a, scale, sum, s->q, h->depth, ES_DOT_COLS, h->depth, h->group);
+    h->cpu->dot.quantise(a, scale, sum, s->q, h->depth, ES_DOT_COLS, h->depth, h->group, ES_DOT_COLS);
     for (size_t i = 0; i < ES_DOT_COLS; i++) {
         t->max[row + i] = -INFINITY;
         t->sum[row + i] = *head_spoil(h, head);

@@ -35,9 +35,10 @@ typedef struct es_dot {
 typedef struct es_dot_kernels {
     const char *name;
     bool quick_bytes; /* 8-bit products are so quick that attention gains by them */
-    /* `rows` rows of k numbers, x_row apart, to a tile: a [k / 4][rows][4], scale and sum [k / group][rows]. */
+    /* `rows` rows of k numbers, x_row apart, to a tile of `stride` rows or a part of one: a [k / 4][stride][4], scale
+     * and sum [k / group][stride]. */
     void (*quantise)(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
-                     size_t group);
+                     size_t group, size_t stride);
     void (*multiply)(const es_dot *d);
     /* The same for a single block of 8 bits whose biases are -128 scales, as signed bytes with 128 added have them, but
      * rounded otherwise: c = fma(round(scale_o * (float)(start + dot)), scale, c). NULL where `multiply` does as well.
@@ -98,13 +99,16 @@ static inline void es_dot_scales(uint32_t top, float *scale, float *reciprocal)
 typedef struct es_panels {
     size_t out, in, group, groups, bits;
     bool bf16;
+    bool turned; /* rows of weights were turned (es_turn) before they became groups: so must be what they multiply */
     size_t block_bytes, panel_bytes, bytes;
     const uint8_t *data; /* [(out + 31) / 32] panels */
     bool borrowed;       /* data is the source's, made ready before */
 } es_panels;
 
+#define ES_TURN_MAX 32768 /* inputs of a matrix that is turned, at most */
+
 /* Counts changes of how panels lie in memory, or of what is in them for a given source. */
-#define ES_PANELS_LAYOUT 2
+#define ES_PANELS_LAYOUT 3
 
 /* Bytes of a source's panels; 0: it cannot be packed. */
 size_t es_panels_bytes(const es_matrix_source *source, int bits);
@@ -115,7 +119,8 @@ size_t es_panels_group(const es_matrix_source *source, int bits);
  * before is taken as it is. */
 es_status es_panels_create(es_panels **panels, const es_matrix_source *source, int bits, es_pool *pool, es_error *err);
 void es_panels_free(es_panels *panels); /* NULL is fine */
-/* What the panels hold for inputs [from, from + n) of one output, as float32 (each weight scale * q + bias, fused). */
+/* What the panels hold for inputs [from, from + n) of one output, as float32 (each weight scale * q + bias, fused): of
+ * turned ones what they hold for rows turned. */
 void es_panels_row(const es_panels *panels, size_t row, size_t from, size_t n, float *y);
 
 #endif

@@ -226,7 +226,7 @@ static void unpack(uint8_t *wide, const uint8_t *panel, size_t group, size_t gro
     }
 }
 
-static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
+static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t stride, size_t group)
 {
     __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff), total = _mm512_setzero_si512();
     for (size_t k = 0; k < group; k += 16)
@@ -241,17 +241,17 @@ static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, 
         _mm_storeu_si128((void *)(four + k / 4), _mm512_cvtsepi32_epi8(q));
     }
     for (size_t i = 0; i < group / 4; i++)
-        memcpy(a + i * rows * 4, &four[i], sizeof four[i]);
+        memcpy(a + i * stride * 4, &four[i], sizeof four[i]);
     *sum = (float)_mm512_reduce_add_epi32(total);
 }
 
 static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
-                     size_t group)
+                     size_t group, size_t stride)
 {
     for (size_t g = 0; g < k / group; g++)
         for (size_t i = 0; i < rows; i++)
-            quantise_group(a + g * group * rows + i * 4, scale + g * rows + i, sum + g * rows + i,
-                           x + i * x_row + g * group, rows, group);
+            quantise_group(a + g * group * stride + i * 4, scale + g * stride + i, sum + g * stride + i,
+                           x + i * x_row + g * group, stride, group);
 }
 
 void es_dot_avx512(es_dot_kernels *k)

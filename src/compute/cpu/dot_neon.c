@@ -76,7 +76,7 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
 
 #include "compute/cpu/dot_halves.h"
 
-static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
+static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t stride, size_t group)
 {
     uint32x4_t top = vdupq_n_u32(0);
     int32x4_t total = vdupq_n_s32(0);
@@ -92,18 +92,18 @@ static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, 
             int16x4_t half = vqmovn_s32(q);
             four = vget_lane_s32(vreinterpret_s32_s8(vqmovn_s16(vcombine_s16(half, half))), 0);
         }
-        memcpy(a + k / 4 * rows * 4, &four, sizeof four);
+        memcpy(a + k / 4 * stride * 4, &four, sizeof four);
     }
     *sum = (float)vaddvq_s32(total);
 }
 
 static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
-                     size_t group)
+                     size_t group, size_t stride)
 {
     for (size_t g = 0; g < k / group; g++)
         for (size_t i = 0; i < rows; i++)
-            quantise_group(a + g * group * rows + i * 4, scale + g * rows + i, sum + g * rows + i,
-                           x + i * x_row + g * group, rows, group);
+            quantise_group(a + g * group * stride + i * 4, scale + g * stride + i, sum + g * stride + i,
+                           x + i * x_row + g * group, stride, group);
 }
 
 void es_dot_neon(es_dot_kernels *k)

@@ -73,7 +73,7 @@ void es_dot_unpack(uint8_t *wide, const uint8_t *panel, size_t group, size_t gro
     }
 }
 
-static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
+static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t stride, size_t group)
 {
     uint32_t top = 0;
     for (size_t k = 0; k < group; k++) {
@@ -87,19 +87,19 @@ static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, 
     es_dot_scales(top, scale, &reciprocal);
     for (size_t k = 0; k < group; k++) {
         int8_t q = reciprocal == 0.0f ? 0 : (int8_t)lrintf(x[k] * reciprocal);
-        a[k / 4 * rows * 4 + k % 4] = q;
+        a[k / 4 * stride * 4 + k % 4] = q;
         total += q;
     }
     *sum = (float)total;
 }
 
 static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
-                     size_t group)
+                     size_t group, size_t stride)
 {
     for (size_t g = 0; g < k / group; g++)
         for (size_t i = 0; i < rows; i++)
-            quantise_group(a + g * group * rows + i * 4, scale + g * rows + i, sum + g * rows + i,
-                           x + i * x_row + g * group, rows, group);
+            quantise_group(a + g * group * stride + i * 4, scale + g * stride + i, sum + g * stride + i,
+                           x + i * x_row + g * group, stride, group);
 }
 
 void es_dot_scalar(es_dot_kernels *k)

@@ -63,7 +63,7 @@ INLINE int32_t total_of(__m256i v)
     return _mm_cvtsi128_si32(half);
 }
 
-static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t rows, size_t group)
+static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, size_t stride, size_t group)
 {
     __m256i top = _mm256_setzero_si256(), magnitude = _mm256_set1_epi32(0x7fffffff), total = _mm256_setzero_si256();
     for (size_t k = 0; k < group; k += 8)
@@ -84,17 +84,17 @@ static void quantise_group(int8_t *a, float *scale, float *sum, const float *x, 
         _mm256_storeu_si256((void *)(four + k / 4), bytes);
     }
     for (size_t i = 0; i < group / 4; i++)
-        memcpy(a + i * rows * 4, &four[i], sizeof four[i]);
+        memcpy(a + i * stride * 4, &four[i], sizeof four[i]);
     *sum = (float)total_of(total);
 }
 
 static void quantise(int8_t *a, float *scale, float *sum, const float *x, size_t x_row, size_t rows, size_t k,
-                     size_t group)
+                     size_t group, size_t stride)
 {
     for (size_t g = 0; g < k / group; g++)
         for (size_t i = 0; i < rows; i++)
-            quantise_group(a + g * group * rows + i * 4, scale + g * rows + i, sum + g * rows + i,
-                           x + i * x_row + g * group, rows, group);
+            quantise_group(a + g * group * stride + i * 4, scale + g * stride + i, sum + g * stride + i,
+                           x + i * x_row + g * group, stride, group);
 }
 
 #endif

@@ -21,6 +21,7 @@
 #define ES_PANEL_K 256 /* depth of a weight panel; 256 x 32 floats are a first-level cache */
 #define ES_MR_MAX 16   /* bounds of `mr` and `nr` below */
 #define ES_NR_MAX 32
+#define ES_TURN 64          /* pieces of a row that `turn` mixes */
 #define ES_WEIGH 64         /* keys of a group of weights in bytes */
 #define ES_WEIGH_QUERIES 32 /* queries weighed side by side */
 #define ES_WEIGH_RISE 16    /* what max of `weigh` may lag behind: sums grow by 2^16 at most before they are rescaled */
@@ -86,10 +87,21 @@ typedef struct es_kernels {
     bool (*weigh)(int8_t *a, float *scale, float *sum, float *rescale, const float *s, const float *factor, size_t seen,
                   float *max, float *sum_all);
 
+    /* A row of n numbers, n a multiple of ES_TURN, as ES_TURN pieces of n / ES_TURN: y = 1/8 H S x over the pieces, S
+     * being signs (es_turn_factors) and H Hadamard's matrix, by sums and differences of pieces 1, 2, 4, ... 32 apart:
+     * the same bits from every instruction set. Orthonormal, so that products of two rows turned are those of the rows;
+     * a number far larger than the others is spread over ES_TURN of them. In place is fine. */
+    void (*turn)(float *y, const float *x, size_t n);
+
     /* float32 to halves, to nearest even, sizes above 65,504 becoming that; and back, exactly. */
     void (*to_halves)(uint16_t *y, const float *x, size_t n);
     void (*from_halves)(float *y, const uint16_t *x, size_t n);
 } es_kernels;
+
+/* By the bent function of six bits i0 i1 + i2 i3 + i4 i5: all numbers' mean, too, is spread evenly. 1/8 in size. */
+extern const float es_turn_factors[ES_TURN];
+
+void es_turn(float *y, const float *x, size_t n); /* `turn` in plain C */
 
 void es_kernels_scalar(es_kernels *k);
 void es_kernels_avx2(es_kernels *k);

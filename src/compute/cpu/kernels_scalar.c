@@ -213,6 +213,27 @@ static void from_halves(float *y, const uint16_t *x, size_t n)
         y[i] = es_load_f16((const uint8_t *)&x[i]);
 }
 
+#define FOUR(s) s, s, s, -(s)
+#define SIXTEEN(s) FOUR(s), FOUR(s), FOUR(s), FOUR(-(s))
+const float es_turn_factors[ES_TURN] = {SIXTEEN(0.125f), SIXTEEN(0.125f), SIXTEEN(0.125f), SIXTEEN(-0.125f)};
+
+void es_turn(float *y, const float *x, size_t n)
+{
+    size_t piece = n / ES_TURN;
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * es_turn_factors[i / piece];
+    for (size_t apart = 1; apart < ES_TURN; apart *= 2) {
+        for (size_t p = 0; p < ES_TURN; p += 2 * apart) {
+            float *one = y + p * piece, *other = one + apart * piece;
+            for (size_t i = 0; i < apart * piece; i++) {
+                float sum = one[i] + other[i];
+                other[i] = one[i] - other[i];
+                one[i] = sum;
+            }
+        }
+    }
+}
+
 void es_kernels_scalar(es_kernels *k)
 {
     *k = (es_kernels){
@@ -232,6 +253,7 @@ void es_kernels_scalar(es_kernels *k)
         .rope = rope,
         .softmax = softmax,
         .weigh = weigh,
+        .turn = es_turn,
         .to_halves = to_halves,
         .from_halves = from_halves,
     };

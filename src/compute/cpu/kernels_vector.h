@@ -634,6 +634,53 @@ static void from_halves(float *y, const uint16_t *x, size_t n)
     }
 }
 
+/* --- rows turned --- */
+
+/* Three of the steps, over eight pieces of which the floats at x and y lie `apart`; factors NULL: 1. lanes: VL, or
+ * fewer where a piece ends. */
+INLINE void turn_eight(float *y, const float *x, size_t apart, const float *factors, const size_t lanes)
+{
+    vf v[8];
+#pragma GCC unroll 8
+    for (size_t p = 0; p < 8; p++) {
+        v[p] = load_some(x + p * apart, lanes);
+        if (factors != NULL)
+            v[p] = v_mul(v[p], v_set(factors[p]));
+    }
+#pragma GCC unroll 3
+    for (size_t step = 1; step < 8; step *= 2) {
+#pragma GCC unroll 8
+        for (size_t p = 0; p < 8; p++) {
+            if ((p & step) != 0)
+                continue;
+            vf sum = v_add(v[p], v[p + step]);
+            v[p + step] = v_sub(v[p], v[p + step]);
+            v[p] = sum;
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t p = 0; p < 8; p++)
+        store_some(y + p * apart, v[p], lanes);
+}
+
+INLINE void turn_pieces(float *y, const float *x, size_t piece, size_t apart, const float *factors)
+{
+    size_t i = 0;
+    for (; i + VL <= piece; i += VL)
+        turn_eight(y + i, x + i, apart, factors, VL);
+    if (i < piece)
+        turn_eight(y + i, x + i, apart, factors, piece - i);
+}
+
+static void turn(float *y, const float *x, size_t n)
+{
+    size_t piece = n / ES_TURN;
+    for (size_t p = 0; p < ES_TURN; p += 8) /* x is read as it lies */
+        turn_pieces(y + p * piece, x + p * piece, piece, piece, es_turn_factors + p);
+    for (size_t p = 0; p < 8; p++)
+        turn_pieces(y + p * piece, y + p * piece, piece, 8 * piece, NULL);
+}
+
 INLINE void fill_table(es_kernels *k)
 {
     *k = (es_kernels){
@@ -653,6 +700,7 @@ INLINE void fill_table(es_kernels *k)
         .rope = rope,
         .softmax = softmax,
         .weigh = weigh,
+        .turn = turn,
         .to_halves = to_halves,
         .from_halves = from_halves,
     };

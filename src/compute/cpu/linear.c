@@ -6,6 +6,10 @@
  */
 #include "compute/cpu/device.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
+
 typedef struct product {
     const es_cpu *cpu;
     const es_matrix_source *w;
@@ -130,6 +134,17 @@ static void outputs(void *context, size_t task, size_t worker)
               p->residual != NULL ? p->residual + first : NULL, p->rows, width, p->act);
 }
 
+/* Rows turned as the weights were; NULL after a failure, which the device keeps. */
+static float *turned_rows(es_cpu *cpu, const float *x, size_t rows, size_t cols)
+{
+    float *turned = es_calloc(rows, cols * sizeof *turned);
+    if (turned == NULL)
+        es_device_fail(&cpu->base, ES_ERR_MEMORY, "not enough memory for %zu rows of %zu", rows, cols);
+    for (size_t i = 0; i < rows && turned != NULL; i++)
+        cpu->k.turn(turned + i * cols, x + i * cols, cols);
+    return turned;
+}
+
 void es_cpu_multiply(es_device *d, float *y, const float *x, int64_t rows, const es_matrix *w, const float *bias,
                      es_activation act, const float *residual)
 {
@@ -146,10 +161,13 @@ void es_cpu_multiply(es_device *d, float *y, const float *x, int64_t rows, const
         .out = (size_t)w->rows,
         .act = act,
     };
+    float *turned = NULL; /* only where packed weights are multiplied in floats, for measuring */
+    if (p.panels != NULL && p.panels->turned && (turned = turned_rows(cpu, x, (size_t)rows, in)) == NULL)
+        return;
     size_t panels = (p.out + cpu->k.nr - 1) / cpu->k.nr;
     for (size_t first = 0; first < (size_t)rows; first += most) {
         p.rows = es_least(most, (size_t)rows - first);
-        p.x = x + first * in;
+        p.x = (turned != NULL ? turned : x) + first * in;
         p.y = y + first * p.out;
         p.residual = residual != NULL ? residual + first * p.out : NULL;
         p.x_panels = p.rows == 1 ? p.x : cpu->x_panels; /* one row is its own panel */
@@ -158,6 +176,7 @@ void es_cpu_multiply(es_device *d, float *y, const float *x, int64_t rows, const
         bool small = p.rows * in * p.out < 32768; /* less work than waking a thread */
         es_pool_run(small ? NULL : cpu->pool, panels, outputs, &p);
     }
+    free(turned);
 }
 
 void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matrix *w, const es_tensor *bias,

@@ -11,6 +11,8 @@
 #define UNPACK_ROWS 24           /* from so many rows on unpacking pays */
 #define TASKS 16                 /* a worker: few enough that weights are read in long runs, when rows are few */
 
+_Static_assert(ES_TURN_MAX <= ES_BLOCK_KEYS * ES_HEAD_DIM_MAX, "scratch for values holds a row that is turned");
+
 typedef struct product {
     const es_cpu *cpu;
     const es_panels *w;
@@ -23,14 +25,36 @@ typedef struct product {
     es_activation act;
 } product;
 
-static void quantise_tiles(const void *context, size_t first, size_t last)
+/* room [in] */
+static void quantise_tile(const product *p, size_t row, float *room)
+{
+    const es_panels *w = p->w;
+    size_t in = w->in, rows = es_least(ES_DOT_ROWS, p->rows - row);
+    int8_t *a = p->a + row * in;
+    float *scale = p->scale + row * w->groups, *sum = p->sum + row * w->groups;
+    const float *x = p->x + row * in;
+    if (!w->turned) {
+        p->cpu->dot.quantise(a, scale, sum, x, in, rows, in, w->group, rows);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        p->cpu->k.turn(room, x + i * in, in);
+        p->cpu->dot.quantise(a + 4 * i, scale + i, sum + i, room, in, 1, in, w->group, rows);
+    }
+}
+
+/* Tiles of a task of `quantise_tiles`: enough work to pay for another thread. */
+static size_t tiles_at_once(const product *p)
+{
+    return 1 + 65536 / (ES_DOT_ROWS * p->w->in);
+}
+
+static void quantise_tiles(void *context, size_t task, size_t worker)
 {
     const product *p = context;
-    for (size_t tile = first; tile < last; tile++) {
-        size_t row = tile * ES_DOT_ROWS, at = row * p->w->groups;
-        p->cpu->dot.quantise(p->a + row * p->w->in, p->scale + at, p->sum + at, p->x + row * p->w->in, p->w->in,
-                             es_least(ES_DOT_ROWS, p->rows - row), p->w->in, p->w->group);
-    }
+    size_t some = tiles_at_once(p) * ES_DOT_ROWS;
+    for (size_t row = task * some; row < es_least(p->rows, (task + 1) * some); row += ES_DOT_ROWS)
+        quantise_tile(p, row, p->cpu->scratch[worker].values);
 }
 
 static void finish_rows(const product *p, const float *sums, size_t row, size_t rows, size_t first)
@@ -133,7 +157,7 @@ void es_cpu_linear_dot(es_cpu *cpu, es_tensor *y, const es_tensor *x, const es_c
         p.scale = cpu->x_panels;
         p.sum = p.scale + p.rows * w->groups;
         p.a = (int8_t *)(p.sum + p.rows * w->groups);
-        es_cpu_ranges(cpu, (p.rows - 1) / ES_DOT_ROWS + 1, 1 + 65536 / (ES_DOT_ROWS * w->in), quantise_tiles, &p);
+        es_pool_run(cpu->pool, (p.rows - 1) / (tiles_at_once(&p) * ES_DOT_ROWS) + 1, quantise_tiles, &p);
         bool small = p.rows * w->in * w->out < 131072; /* less work than waking a thread */
         p.run = p.rows < UNPACK_ROWS ? (p.panels - 1) / (TASKS * cpu->workers) + 1 : 1;
         p.runs = (p.panels - 1) / p.run + 1;

@@ -146,14 +146,12 @@ static void fit(const es_panels *p, const float *w, float *scale, float *bias)
     }
 }
 
-/* w [group] quantised by its least and its largest. */
-static void pack_plain(const packing *c, uint8_t *block, size_t row, size_t col, size_t g)
+/* w [group], which is overwritten, quantised by its least and its largest. */
+static void pack_plain(const es_panels *p, uint8_t *block, size_t col, float *w)
 {
-    const es_panels *p = c->panels;
-    float w[ES_DOT_GROUP], scale, bias, most = p->bits == 8 ? 255.0f : 15.0f;
+    float scale, bias, most = p->bits == 8 ? 255.0f : 15.0f;
     uint32_t whole[ES_DOT_GROUP];
     uint8_t q[ES_DOT_GROUP];
-    load_group(w, c->source, row * p->in + g * p->group, p->group);
     fit(p, w, &scale, &bias);
     double factor = isfinite(scale) && scale > 0.0f ? 1.0 / (double)scale : 0.0, start = (double)bias;
     for (size_t k = 0; k < p->group; k++) {
@@ -170,18 +168,40 @@ static void pack_plain(const packing *c, uint8_t *block, size_t row, size_t col,
     place_scale(p, block, ES_DOT_COLS + col, bias);
 }
 
+/* Whole rows at a time: a turned group has something of all of its row. */
+static void pack_turned(const packing *c, uint8_t *blocks, size_t row, size_t rows)
+{
+    const es_panels *p = c->panels;
+    float w[ES_TURN_MAX];
+    for (size_t col = 0; col < rows; col++) {
+        for (size_t g = 0; g < p->groups; g++)
+            load_group(w + g * p->group, c->source, (row + col) * p->in + g * p->group, p->group);
+        es_turn(w, w, p->in);
+        for (size_t g = 0; g < p->groups; g++)
+            pack_plain(p, blocks + g * p->block_bytes, col, w + g * p->group);
+    }
+}
+
 static void pack_panel(void *context, size_t panel, size_t worker)
 {
     const packing *c = context;
     const es_panels *p = c->panels;
+    uint8_t *blocks = c->data + panel * p->panel_bytes;
+    size_t first = panel * ES_DOT_COLS, rows = p->out - first < ES_DOT_COLS ? p->out - first : ES_DOT_COLS;
     (void)worker;
-    for (size_t g = 0; g < p->groups; g++) {
-        uint8_t *block = c->data + panel * p->panel_bytes + g * p->block_bytes;
-        for (size_t col = 0; col < ES_DOT_COLS && panel * ES_DOT_COLS + col < p->out; col++) {
-            if (c->source->bits != 0)
-                pack_quantised(c, block, panel * ES_DOT_COLS + col, col, g);
-            else
-                pack_plain(c, block, panel * ES_DOT_COLS + col, col, g);
+    if (p->turned) {
+        pack_turned(c, blocks, first, rows);
+        return;
+    }
+    for (size_t g = 0; g < p->groups; g++, blocks += p->block_bytes) {
+        for (size_t col = 0; col < rows; col++) {
+            float w[ES_DOT_GROUP];
+            if (c->source->bits != 0) {
+                pack_quantised(c, blocks, first + col, col, g);
+                continue;
+            }
+            load_group(w, c->source, (first + col) * p->in + g * p->group, p->group);
+            pack_plain(p, blocks, col, w);
         }
     }
 }
@@ -195,6 +215,7 @@ static bool plan(es_panels *p, const es_matrix_source *source, int bits)
         return false;
     p->groups = p->in / group;
     p->bits = source->bits == 0 ? (size_t)bits : source->bits == 4 ? 4 : 8;
+    p->turned = source->bits == 0 && source->kind == ES_ROWS_PEAKED && p->in % ES_TURN == 0 && p->in <= ES_TURN_MAX;
     p->bf16 = source->bits == 0 ? bits == 4 : source->scale_dtype == ES_BF16;
     p->block_bytes = es_dot_block_bytes(group, p->bits, p->bf16);
     return !__builtin_mul_overflow(p->groups, p->block_bytes, &p->panel_bytes) &&
