@@ -176,7 +176,8 @@ void es_cpu_multiply(es_device *d, float *y, const float *x, int64_t rows, const
         bool small = p.rows * in * p.out < 32768; /* less work than waking a thread */
         es_pool_run(small ? NULL : cpu->pool, panels, outputs, &p);
     }
-    free(turned);
+    if (turned != NULL) /* the decode loop does not even call free */
+        free(turned);
 }
 
 void es_cpu_linear(es_device *d, es_tensor *y, const es_tensor *x, const es_matrix *w, const es_tensor *bias,
