@@ -41,9 +41,9 @@ typedef struct es_reading {
 } es_reading;
 
 typedef struct es_dialect {
-    const char *name;                                 /* "ollama" */
-    const char *(*path)(const es_question *question); /* after the base address */
-    es_status (*write)(const es_question *question, es_str *body, es_error *err);
+    const char *name; /* "ollama" */
+    /* *path: where the body goes, after the base address. */
+    es_status (*write)(const es_question *question, const char **path, es_str *body, es_error *err);
     /* One JSON value of the answer. ES_ERR_FORMAT: not what the protocol says; ES_ERR_NETWORK: the server's error. */
     es_status (*read)(es_reading *reading, const json_t *value, es_error *err);
 } es_dialect;

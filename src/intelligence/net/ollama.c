@@ -123,15 +123,11 @@ static void write_whole(const es_question *q, es_str *body)
 
 /* --- the question --- */
 
-static const char *path_of(const es_question *q)
-{
-    return placing_of(q) == ES_PLACING_WHOLE ? "/api/generate" : "/api/chat";
-}
-
-static es_status write_question(const es_question *q, es_str *body, es_error *err)
+static es_status write_question(const es_question *q, const char **path, es_str *body, es_error *err)
 {
     const es_sampling *s = q->sampling;
     es_placing placing = placing_of(q);
+    *path = placing == ES_PLACING_WHOLE ? "/api/generate" : "/api/chat";
     es_str_append(body, "{\"model\":");
     es_str_append_json(body, q->model);
     es_str_append_format(body, ",\"stream\":%s", q->stream ? "true" : "false");
@@ -197,4 +193,4 @@ static es_status read_value(es_reading *r, const json_t *value, es_error *err)
     return ES_OK;
 }
 
-const es_dialect es_dialect_ollama = {"ollama", path_of, write_question, read_value};
+const es_dialect es_dialect_ollama = {"ollama", write_question, read_value};

@@ -30,8 +30,9 @@ static void write_message(const es_question *q, const es_message *m, es_str *bod
     es_str_append(body, "]}");
 }
 
-static es_status write_question(const es_question *q, es_str *body, es_error *err)
+static es_status write_question(const es_question *q, const char **path, es_str *body, es_error *err)
 {
+    *path = "/chat/completions";
     const es_sampling *s = q->sampling;
     es_str_append(body, "{\"model\":");
     es_str_append_json(body, q->model);
@@ -106,10 +107,4 @@ static es_status read_value(es_reading *r, const json_t *value, es_error *err)
     return ES_OK;
 }
 
-static const char *path_of(const es_question *q)
-{
-    (void)q;
-    return "/chat/completions";
-}
-
-const es_dialect es_dialect_openai = {"openai", path_of, write_question, read_value};
+const es_dialect es_dialect_openai = {"openai", write_question, read_value};

@@ -424,10 +424,11 @@ static es_status write_question(attempt *a, es_error *err)
                             .stream = s->stream,
                             .placing = s->placing,
                             .keep_alive = s->keep_alive};
+    const char *path;
+    ES_TRY(s->dialect->write(&question, &path, &a->body, err));
     es_str_append(&a->url, s->endpoint);
-    es_str_append(&a->url, s->dialect->path(&question));
-    ES_TRY(es_str_check(&a->url, err));
-    return s->dialect->write(&question, &a->body, err);
+    es_str_append(&a->url, path);
+    return es_str_check(&a->url, err);
 }
 
 static es_status start(call *c, es_server *s, es_error *err)
