@@ -16,6 +16,18 @@
          */
 #define ES_DOT_TINY 0x1p-100f /* groups whose largest number is below this count as zero: 127 / x must stay finite */
 
+/* A tile in two parts, for kernels whose registers hold the sums of no more rows (12 of 16 with 256 bits, 24 of 32 of
+ * NEON's); each number of rows has a function of its own, which EACH_PART defines. */
+#define ES_DOT_PART (ES_DOT_ROWS / 2)
+#define ES_DOT_EACH_PART(DEFINE) DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6)
+_Static_assert(ES_DOT_PART == 6, "ES_DOT_EACH_PART defines all");
+
+/* Rows of the first part, two being as even as can be; all, where one part holds them. */
+static inline size_t es_dot_first_part(size_t rows)
+{
+    return rows <= ES_DOT_PART ? rows : (rows + 1) / 2;
+}
+
 /* A tile of rows times a run of a panel's blocks: c [rows][32] (+)= ... */
 typedef struct es_dot {
     size_t rows, group, groups, bits; /* bits 4 or 8 */

@@ -6,16 +6,13 @@
  */
 #include "compute/cpu/dot_ymm.h"
 
-#define PART 6 /* rows at a time */
 #define COLS 2 /* vectors of eight columns */
 #define RUN 8  /* steps that 16 bits hold */
-
-_Static_assert(2 * PART == ES_DOT_ROWS, "two parts make a tile");
 
 /* How a block's weights lie: as panels have them, or as `prepare` makes them. */
 typedef enum form { PACKED_4, READY_4, PACKED_8, READY_8 } form;
 
-typedef __m256i tile_sums[PART][COLS];
+typedef __m256i tile_sums[ES_DOT_PART][COLS];
 
 /* Spelled out because compilers add products up among themselves before they add them to the sums, and then run out of
  * registers. One row's four activations times two vectors of weights: the products, or sums += them. */
@@ -186,18 +183,13 @@ INLINE void part(const es_dot *d, size_t g, size_t groups, const int16_t *wide, 
         else                                                                                                           \
             part(d, g, groups, wide, row, R, PACKED_8);                                                                \
     }
-PART_OF(1)
-PART_OF(2)
-PART_OF(3)
-PART_OF(4)
-PART_OF(5)
-PART_OF(6)
+ES_DOT_EACH_PART(PART_OF)
 
 static void parts(const es_dot *d, size_t g, size_t groups, const int16_t *wide)
 {
-    static void (*const by_rows[PART])(const es_dot *, size_t, size_t, const int16_t *,
-                                       size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
-    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
+    static void (*const by_rows[ES_DOT_PART])(const es_dot *, size_t, size_t, const int16_t *,
+                                              size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
+    size_t first = es_dot_first_part(d->rows);
     by_rows[first - 1](d, g, groups, wide, 0);
     if (first < d->rows)
         by_rows[d->rows - first - 1](d, g, groups, wide, first);
@@ -296,22 +288,17 @@ INLINE void centred_half(const es_dot *d, const int16_t *wide, size_t row, size_
                 centred_half(d, wide, row, col, R, false);                                                             \
         }                                                                                                              \
     }
-CENTRED(1)
-CENTRED(2)
-CENTRED(3)
-CENTRED(4)
-CENTRED(5)
-CENTRED(6)
+ES_DOT_EACH_PART(CENTRED)
 
 static void centred(const es_dot *given)
 {
-    static void (*const by_rows[PART])(const es_dot *, const int16_t *, size_t) = {centred_1, centred_2, centred_3,
-                                                                                   centred_4, centred_5, centred_6};
+    static void (*const by_rows[ES_DOT_PART])(const es_dot *, const int16_t *, size_t) = {
+        centred_1, centred_2, centred_3, centred_4, centred_5, centred_6};
     const es_dot own = *given, *d = &own;
     int16_t wide[ES_DOT_GROUP * ES_DOT_ROWS];
     if (!d->positive)
         widen(wide, d->a, d);
-    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2;
+    size_t first = es_dot_first_part(d->rows);
     by_rows[first - 1](d, wide, 0);
     if (first < d->rows)
         by_rows[d->rows - first - 1](d, wide, first);

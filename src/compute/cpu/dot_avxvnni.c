@@ -6,7 +6,6 @@
 #else /* the same operation as AVX-512 spells it: for trying this file on processors without AVX-VNNI */
 #define DPBUSD "vpdpbusd"
 #endif
-#define PART 6 /* rows at a time: their sums fill 12 of 16 registers */
 
 /* Spelled out because compilers copy the sum before each step of the intrinsic, and then run out of registers. */
 INLINE void dot_step(__m256i *sum, __m256i w, __m256i x)
@@ -14,7 +13,7 @@ INLINE void dot_step(__m256i *sum, __m256i w, __m256i x)
     __asm__(DPBUSD " %2, %1, %0" : "+x"(*sum) : "x"(w), "x"(x));
 }
 
-INLINE void step(__m256i sums[PART][2], __m256i left, __m256i right, const int8_t *a, const size_t rows)
+INLINE void step(__m256i sums[ES_DOT_PART][2], __m256i left, __m256i right, const int8_t *a, const size_t rows)
 {
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
@@ -32,7 +31,7 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
     const size_t next = 4 * d->stride;
     const int8_t *a = d->a + g * d->group * d->stride + 4 * row;
-    __m256i sums[PART][2];
+    __m256i sums[ES_DOT_PART][2];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         sums[i][0] = sums[i][1] = _mm256_setzero_si256();

@@ -1,7 +1,7 @@
 /* dot_halves.h - a tile in two parts of up to 6 rows, each group of weights in two halves of 16 columns. Included by
  * the kernels whose registers hold 6 rows of 16 sums.
  *
- * That file first defines INLINE, PART (6) and group_half(d, g, w, row, col, rows, bits): rows [row, row + rows) and
+ * That file first defines INLINE and group_half(d, g, w, row, col, rows, bits): rows [row, row + rows) and
  * columns [col, col + 16) of group g, whose block of weights begins at w. rows and bits are constants where it is
  * called, so the sums stay in registers.
  */
@@ -11,8 +11,6 @@
 #include <string.h>
 
 #include "compute/cpu/dot.h"
-
-_Static_assert(2 * PART == ES_DOT_ROWS, "two parts make a tile");
 
 INLINE void part(const es_dot *given, size_t row, const size_t rows, const size_t bits)
 {
@@ -32,19 +30,15 @@ INLINE void part(const es_dot *given, size_t row, const size_t rows, const size_
         else                                                                                                           \
             part(d, row, R, 4);                                                                                        \
     }
-PART_OF(1)
-PART_OF(2)
-PART_OF(3)
-PART_OF(4)
-PART_OF(5)
-PART_OF(6)
+ES_DOT_EACH_PART(PART_OF)
 
 static void multiply(const es_dot *d)
 {
-    static void (*const by_rows[PART])(const es_dot *, size_t) = {part_1, part_2, part_3, part_4, part_5, part_6};
+    static void (*const by_rows[ES_DOT_PART])(const es_dot *, size_t) = {part_1, part_2, part_3,
+                                                                         part_4, part_5, part_6};
     if (!d->add)
         memset(d->c, 0, d->rows * ES_DOT_COLS * sizeof *d->c);
-    size_t first = d->rows <= PART ? d->rows : (d->rows + 1) / 2; /* two parts as even as can be */
+    size_t first = es_dot_first_part(d->rows);
     by_rows[first - 1](d, 0);
     if (first < d->rows)
         by_rows[d->rows - first - 1](d, first);

@@ -4,7 +4,6 @@
 
 #include <arm_neon.h>
 
-#define PART 6 /* rows at a time: their sums fill 24 of 32 registers */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE int8x16_t load_step(const int8_t *a)
@@ -14,7 +13,7 @@ INLINE int8x16_t load_step(const int8_t *a)
     return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-INLINE void step(int32x4_t sums[PART][4], const int8x16_t w[4], const int8_t *a, const size_t rows)
+INLINE void step(int32x4_t sums[ES_DOT_PART][4], const int8x16_t w[4], const int8_t *a, const size_t rows)
 {
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
@@ -48,7 +47,7 @@ INLINE void group_half(const es_dot *d, size_t g, const uint8_t *w, size_t row, 
     const uint8_t *scales = w + es_dot_weight_bytes(d->group, bits);
     const size_t next = 4 * d->stride;
     const int8_t *a = d->a + g * d->group * d->stride + 4 * row;
-    int32x4_t sums[PART][4];
+    int32x4_t sums[ES_DOT_PART][4];
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < 4; j++)
